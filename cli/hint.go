@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,9 +16,12 @@ import (
 	"superctl/config"
 )
 
-// hinted returns an error with the next step of a user who names the app as systemctl has it:
-// superctl status shop.
+// hinted returns an error with the next step: of a command that can open no more files, and of a user
+// who names the app as systemctl has it (superctl status shop).
 func hinted(err error) error {
+	if errors.Is(err, syscall.EMFILE) {
+		return fmt.Errorf("%w: raise the limit of open files (LimitNOFILE= of the unit, or ulimit -n)", err)
+	}
 	var unexpected *commandline.UnexpectedError
 	if !errors.As(err, &unexpected) {
 		return err

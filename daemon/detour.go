@@ -32,6 +32,7 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 		return nil, err
 	}
 	d := &detours{paths: paths, dir: dir, seen: make(map[string]bool)}
+	d.variables("the environment", environment(c, r, c.User, "", nil))
 	for i := range c.Processes {
 		p := &c.Processes[i]
 		env := environment(c, r, cmp.Or(p.User, c.User), "", p.Env)
@@ -42,7 +43,6 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 			d.file(where, file)
 		}
 	}
-	d.variables("the environment", environment(c, r, c.User, "", nil))
 	for _, h := range []struct {
 		name     string
 		commands [][]string
@@ -61,11 +61,17 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 	if c.Virtualenv {
 		d.virtualenv(r)
 	}
+	if r.Path != "" {
+		d.links("release " + r.Name)
+	}
 	return d.found, nil
 }
 
 // staysInside returns an error if the release has detours.
 func staysInside(c *config.Config, r releases.Release) error {
+	if err := unreachable(r); err != nil {
+		return err
+	}
 	found, err := FindDetours(c, r)
 	if err != nil || len(found) == 0 {
 		return err
@@ -73,8 +79,13 @@ func staysInside(c *config.Config, r releases.Release) error {
 	return fmt.Errorf("%s: %s", c.Path, strings.Join(found, "; "))
 }
 
-// add records a detour, once.
+// add records a detour.
 func (d *detours) add(where, what string, t releases.Detour, instead string) {
+	d.addOnce(where, where, what, t, instead)
+}
+
+// addOnce records a detour, once for each key: several processes may have the same file or variable.
+func (d *detours) addOnce(key, where, what string, t releases.Detour, instead string) {
 	leads := "leads into release " + t.Release
 	switch {
 	case t.Current != "":
@@ -82,9 +93,10 @@ func (d *detours) add(where, what string, t releases.Detour, instead string) {
 	case t.Release == "":
 		leads = "leads out of the release"
 	}
-	if text := fmt.Sprintf("%s: %s %s: %s", where, what, leads, instead); !d.seen[text] {
-		d.seen[text] = true
-		d.found = append(d.found, text)
+	text := fmt.Sprintf("%s %s: %s", what, leads, instead)
+	if key += ": " + text; !d.seen[key] {
+		d.seen[key] = true
+		d.found = append(d.found, where+": "+text)
 	}
 }
 
@@ -99,10 +111,14 @@ func (d *detours) command(where string, words []string) {
 			d.add(where, what, t, d.instead(words, i, t))
 		}
 		for _, name := range []string{word, after(word, "=")} {
-			if path := d.absolute(name); readsAsConfig(path) {
+			switch path := d.absolute(name); {
+			case readsAsConfig(path):
 				d.file(where, path)
+			case strings.HasSuffix(path, ".py"):
+				d.module(where, path)
 			}
 		}
+		d.module(where, d.imported(word))
 	}
 }
 
@@ -159,10 +175,10 @@ func (d *detours) variables(where string, env Environ) {
 		case v.From == fromSuperctl:
 			d.add(where, "the virtualenv "+filepath.Join(d.dir, "venv"), t, "create one in the release itself")
 		case t.Rest == "":
-			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t,
+			d.addOnce("", where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t,
 				"remove it: a process starts in its release's directory and imports from there")
 		default:
-			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t,
+			d.addOnce("", where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t,
 				"write it relative to the release's directory, where a process starts")
 		}
 	}
@@ -207,7 +223,7 @@ func (d *detours) lines(where, path, text, dir string) {
 			continue // a comment, or the command in pyvenv.cfg that created the virtualenv
 		}
 		if t, ok := d.paths.InText(line, dir); ok {
-			d.add(where, fmt.Sprintf("%s:%d", d.short(path), n), t, insteadOf(t))
+			d.addOnce("", where, fmt.Sprintf("%s:%d", d.short(path), n), t, insteadOf(t))
 		}
 	}
 }

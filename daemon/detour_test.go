@@ -126,6 +126,16 @@ func TestAPathToAnotherReleaseIsRefusedWhereverItIs(t *testing.T) {
 			web("gunicorn shop"),
 			[]string{"pyvenv.cfg:1"},
 		},
+		"the app's module": {
+			map[string]string{"app.py": "import sys\nROOT = 'DIR/current'\nsys.path.insert(0, 'DIR/current')\n"},
+			web("gunicorn app:app"),
+			[]string{"process.web.command: app.py:3 " + through, "remove the line"},
+		},
+		"a script in Python": {
+			map[string]string{"manage.py": "import site\nsite.addsitedir(\"DIR/releases/r1/lib\")\n"},
+			web("python manage.py runserver"),
+			[]string{"manage.py:2 leads into release r1"},
+		},
 		"a worker": {
 			nil, web("gunicorn shop") + "[process.worker]\ncommand = \"celery --workdir DIR/current -A shop worker\"\n",
 			[]string{"process.worker.command", "remove --workdir"},
@@ -168,6 +178,35 @@ func TestPathsOfTheReleaseItselfAreNotRefused(t *testing.T) {
 	found := detoursOf(t, dir, web("DIR/releases/r2/venv/bin/gunicorn --chdir . --log-file DIR/log/web.log app:app")+
 		"[env]\nDATA = \"DIR/shared\"\nURL = \"https://example.org/releases/r1\"\n[hooks]\nafter = \"./bin/after\"\n")
 	if len(found) > 0 {
+		t.Errorf("%q", found)
+	}
+}
+
+func TestALinkIntoAnotherReleaseIsRefused(t *testing.T) {
+	for to, want := range map[string]string{
+		"../r1/app.py":   "the link app.py leads into release r1: copy the file",
+		"DIR/current":    "the link app.py leads through DIR/current",
+		"../../data.py":  "",
+		"venv/pyvenv":    "",
+		"/usr/lib/x":     "",
+		"nothing/at/all": "",
+	} {
+		dir := site(t, nil)
+		if err := os.Symlink(strings.ReplaceAll(to, "DIR", dir), filepath.Join(dir, "releases/r2/app.py")); err != nil {
+			t.Fatal(err)
+		}
+		found := strings.Join(detoursOf(t, dir, web("gunicorn app:app")), "\n")
+		if want = strings.ReplaceAll(want, "DIR", dir); want == "" && found != "" || !strings.Contains(found, want) {
+			t.Errorf("%s: %q", to, found)
+		}
+	}
+}
+
+func TestADetourOfAllProcessesIsSaidOnce(t *testing.T) {
+	dir := site(t, map[string]string{"run.sh": "cd DIR/current\n"})
+	found := detoursOf(t, dir, web("sh run.sh")+"[process.worker]\ncommand = \"sh run.sh\"\n[env]\nPYTHONPATH = \"DIR/current\"\n")
+	if len(found) != 2 || !strings.HasPrefix(found[0], "the environment: the variable PYTHONPATH") ||
+		!strings.HasPrefix(found[1], "process.web.command: run.sh:1") {
 		t.Errorf("%q", found)
 	}
 }

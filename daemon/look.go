@@ -219,7 +219,7 @@ func insteadOf(d releases.Detour) string {
 	program := filepath.Base(d.Rest)
 	switch {
 	case d.Rest == "":
-		return "remove it: a process starts in its release's directory"
+		return "take that path out: a process starts in its release's directory"
 	case filepath.Base(filepath.Dir(d.Rest)) == "bin":
 		return fmt.Sprintf("write %s: the bin directory of the release's virtualenv is first in PATH", program)
 	}

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"net"
 	"sync"
 
 	"go.uber.org/zap"
@@ -17,6 +19,7 @@ func (d *daemon) mendSockets(ctx context.Context) {
 		err := socket.WatchPath(ctx, path, func() {
 			mended, err := mend()
 			switch {
+			case errors.Is(err, net.ErrClosed): // the daemon is ending
 			case err != nil:
 				d.log.Error(
 					"restore a removed socket of the daemon", zap.String("path", path), zap.Error(err),

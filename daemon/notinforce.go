@@ -42,7 +42,7 @@ func needsRestart(running, c *config.Config) string {
 func (d *daemon) notInForce(sum string) string {
 	var texts []string
 	if now, err := config.Sum(d.config.Path); err == nil && sum != "" && now != sum {
-		texts = append(texts, d.config.Path+" has changed and is not in force: run superctl reload to apply it")
+		texts = append(texts, d.config.Path+" has changed and is not in force: "+d.howToApply())
 	}
 	if text := d.restart.Load(); text != nil && *text != "" {
 		texts = append(texts, *text)
@@ -51,6 +51,27 @@ func (d *daemon) notInForce(sum string) string {
 		texts = append(texts, d.keptKinds)
 	}
 	return strings.Join(texts, "; ")
+}
+
+// howToApply returns the command that applies the config as it is on disk.
+func (d *daemon) howToApply() string {
+	if now, err := config.Load(d.config.Path); err == nil {
+		if l := otherListener(d.config, now); l != "" {
+			return fmt.Sprintf("listen.%s needs a restart of the daemon: run systemctl restart superctl@%s to apply it", l, d.config.App)
+		}
+	}
+	return "run superctl reload to apply it"
+}
+
+// otherListener returns the name of a listener of c that the running daemon does not have, or has
+// at another address, or "".
+func otherListener(running, c *config.Config) string {
+	for _, l := range c.Listen {
+		if !slices.Contains(running.Listen, l) {
+			return l.Name
+		}
+	}
+	return ""
 }
 
 // unusedListeners returns the names of the listeners that no process uses.

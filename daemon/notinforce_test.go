@@ -36,8 +36,17 @@ func TestStatusShowsConfigChangesThatAreNotInForce(t *testing.T) {
 	if text := d.notInForce(probation.Sum); text != "" {
 		t.Errorf("after a reload: %q", text)
 	}
+	moved := write("[listen.web]\naddress = \"127.0.0.1:8000\"\n")
+	text := d.notInForce(first.Sum)
+	if want := "listen.web needs a restart of the daemon: run systemctl restart superctl@shop to apply it"; !strings.HasSuffix(text, want) {
+		t.Errorf("of another listener: %q", text)
+	}
+	if err := (&planner{running: first}).sameListeners(moved); err == nil ||
+		!strings.HasSuffix(err.Error(), "run systemctl restart superctl@shop") {
+		t.Errorf("a reload: %v", err)
+	}
 	log := write(`log = "/var/log/shop.log"`)
-	text := needsRestart(first, log)
+	text = needsRestart(first, log)
 	const want = `changed keys need a restart of the daemon: log = "/var/log/shop.log" (now in force: ""): ` +
 		`run systemctl restart superctl@shop, which loses no request`
 	if text != want {

@@ -162,17 +162,11 @@ func (p *planner) sameListeners(c *config.Config) error {
 	if p.running == nil {
 		return nil
 	}
-	old := make(map[string]config.Listen)
-	for _, l := range p.running.Listen {
-		old[l.Name] = l
-	}
-	for _, l := range c.Listen {
-		if o, ok := old[l.Name]; !ok || o != l {
-			return fmt.Errorf(
-				"%s: listen.%s differs from the listener of the running daemon: to apply the change, restart the daemon",
-				c.Path, l.Name,
-			)
-		}
+	if l := otherListener(p.running, c); l != "" {
+		return fmt.Errorf(
+			"%s: listen.%s is new or has changed, and only a new daemon can open it: run systemctl restart superctl@%s",
+			c.Path, l, c.App,
+		)
 	}
 	return nil
 }

@@ -168,4 +168,27 @@ func TestALinkThatWasMovedIsFound(t *testing.T) {
 			t.Errorf("%q: %q", to, got)
 		}
 	}
+	must(t, os.RemoveAll(live))
+	for _, to := range []string{"releases/r1", live} { // the release is gone, and the link was not moved
+		_ = os.Remove(s.Current)
+		must(t, os.Symlink(to, s.Current))
+		if got := s.Moved(live); got != "" {
+			t.Errorf("%q: %q", to, got)
+		}
+	}
+}
+
+func TestADirectoryInThePlaceOfAnotherHasAnotherIdentity(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r1")
+	must(t, os.Mkdir(dir, 0o755))
+	was := Identity(dir)
+	must(t, os.WriteFile(filepath.Join(dir, "app.py"), nil, 0o600))
+	if is := Identity(dir); is != was {
+		t.Errorf("a file was added: %s, and it was %s", is, was)
+	}
+	must(t, os.RemoveAll(dir))
+	must(t, os.Mkdir(dir, 0o755))
+	if is := Identity(dir); is == was && was != "" {
+		t.Errorf("another directory has the identity %s too", is)
+	}
 }

@@ -70,7 +70,9 @@ func (c *command) uwsgiFiles() {
 			c.problem("%s: superctl cannot read %s, which may have any option in it: %v", c.at(i), name, err)
 			continue
 		}
-		c.out.Files = append(c.out.Files, full)
+		if !slices.Contains(c.out.Files, full) {
+			c.out.Files = append(c.out.Files, full)
+		}
 		c.words = append(c.words, settingWords(full, settings)...)
 	}
 }
@@ -153,6 +155,9 @@ func settingWords(path string, settings []configSetting) []word {
 			}
 		}
 		value = magic.Replace(value)
+		if _, includes := uwsgiFormats["--"+s.key]; includes && strings.HasPrefix(value, ":") {
+			value = path + value // another section of this file
+		}
 		own[s.key] = value
 		for _, set := range []string{"set", "set-placeholder", "set-ph"} {
 			if name, text, ok := strings.Cut(value, "="); ok && s.key == set {

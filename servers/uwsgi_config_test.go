@@ -63,6 +63,10 @@ func TestASocketInANestedConfigIsFound(t *testing.T) {
 			map[string]string{"a.ini": "[uwsgi]\nini = :live\n[live]\nsocket = " + socket, "b.ini": ""},
 			"uwsgi --ini a.ini:live", "a.ini:4: write --socket",
 		},
+		"another section": {
+			map[string]string{"a.ini": "[uwsgi]\nini = :base\n[base]\nsocket = " + socket},
+			"uwsgi --ini a.ini", "a.ini:4: write --socket",
+		},
 		"a placeholder": {map[string]string{
 			"a.ini":      "[uwsgi]\nhere = conf\nini = %(here)/b.ini",
 			"conf/b.ini": "[uwsgi]\nsocket = " + socket,

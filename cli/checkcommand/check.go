@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"superctl/daemon/control"
 	"superctl/plain"
 	"superctl/releases"
+	"superctl/socket"
 )
 
 // Check is the command superctl check.
@@ -261,12 +263,26 @@ func checkAddresses(conf *config.Config, f *findings) {
 	ours := func(pid int) bool { return pid == st.PID || worker(pid) }
 	for _, l := range conf.Listen {
 		at := l.Address.String()
-		if slices.ContainsFunc(st.Listeners, func(ls api.ListenerStatus) bool { return ls.Address == at }) {
+		if holds(&st, at) {
 			f.ok("listen.%s listens on %s", l.Name, at)
 			continue
 		}
-		f.report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can listen on %s", l.Name, at))
+		probed := l.Address.Probe(ours)
+		if used := new(socket.InUseError); errors.As(probed, &used) && errors.Is(err, fs.ErrPermission) {
+			f.warn("listen.%s: %s is in use, and this user may not ask the daemon whether it is the one that uses it: "+
+				"run the check as root", l.Name, at)
+			continue
+		}
+		f.report(probed, fmt.Sprintf("listen.%s can listen on %s", l.Name, at))
 	}
+}
+
+// holds reports whether a daemon has a listener open: before the first release is live, it has only
+// those that systemd has given it.
+func holds(st *api.Status, address string) bool {
+	return slices.ContainsFunc(st.Listeners, func(l api.ListenerStatus) bool {
+		return l.Address == address && (l.Generation != 0 || l.Gate == "shared" || st.Waiting)
+	})
 }
 
 // checkReleases checks every release. A broken release is a failure if it is live or the next

@@ -1,8 +1,12 @@
 package checkcommand
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"superctl/api"
@@ -28,5 +32,34 @@ func TestACheckFailsWhenTheConfigOfTheDaemonIsNotInForce(t *testing.T) {
 	}
 	if err := notInForce(&config.Config{Path: path}, &api.Status{Config: path}); err != nil {
 		t.Errorf("unchanged: %v", err)
+	}
+}
+
+func TestEachOfSeveralErrorsIsAFailureOfItsOwn(t *testing.T) {
+	f := &findings{out: io.Discard}
+	f.report(errors.Join(errors.New("one"), errors.New("two")), "good")
+	f.report(fmt.Errorf("three: %w", errors.Join(errors.New("a"), errors.New("b"))), "good")
+	f.report(nil, "good")
+	want := []finding{{"fail", "one"}, {"fail", "two"}, {"fail", "three: a\nb"}, {"ok", "good"}}
+	if !slices.Equal(f.List, want) || f.Problems != 3 {
+		t.Errorf("%d problems: %q", f.Problems, f.List)
+	}
+}
+
+func TestADaemonHoldsAListenerOnlyOnceAReleaseIsLive(t *testing.T) {
+	const at = "127.0.0.1:8000"
+	for _, c := range []struct {
+		st   api.Status
+		want bool
+	}{
+		{api.Status{Listeners: []api.ListenerStatus{{Address: at, Gate: "steer"}}}, false},
+		{api.Status{Listeners: []api.ListenerStatus{{Address: at, Gate: "steer", Generation: 3}}}, true},
+		{api.Status{Listeners: []api.ListenerStatus{{Address: at, Gate: "shared"}}}, true},
+		{api.Status{Listeners: []api.ListenerStatus{{Address: at, Gate: "steer"}}, Waiting: true}, true},
+		{api.Status{Listeners: []api.ListenerStatus{{Address: ":80", Gate: "steer", Generation: 3}}}, false},
+	} {
+		if got := holds(&c.st, at); got != c.want {
+			t.Errorf("%+v: %v", c.st, got)
+		}
 	}
 }

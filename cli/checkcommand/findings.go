@@ -42,8 +42,15 @@ func (f *findings) ok(format string, args ...any) { f.add("ok", fmt.Sprintf(form
 
 func (f *findings) warn(format string, args ...any) { f.add("warn", fmt.Sprintf(format, args...)) }
 
-// report adds a failure, or the text good if err is nil.
+// report adds a failure, or the text good if err is nil. Each of several errors is a failure of its
+// own.
 func (f *findings) report(err error, good string) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // a wrapped one has one text
+		for _, one := range several.Unwrap() {
+			f.report(one, "")
+		}
+		return
+	}
 	switch {
 	case err == nil:
 		f.add("ok", good)

@@ -69,6 +69,18 @@ func TestTheStatusSaysThatTheDaemonWaitsForTheOldServer(t *testing.T) {
 	}
 }
 
+func TestTheStatusOfAFirstStartNamesNoRelease(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	b := terminal.NewText(80)
+	writeStatus(b, &api.Status{
+		App: "shop", Health: "down", Reason: "no release is live", Version: version.String(), PID: 4711, Since: now,
+		Changing: &api.ChangeStatus{Kind: string(api.Switch), Release: "r1", Step: api.StepBoot, Since: now},
+	}, false, now)
+	if !strings.HasPrefix(b.String(), "shop: down\n  no release is live\n") {
+		t.Errorf("it is\n%s", b)
+	}
+}
+
 func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	b := terminal.NewText(80)

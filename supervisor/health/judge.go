@@ -19,7 +19,7 @@ func (c *Check) judge(resp *http.Response, body []byte, took time.Duration) Resu
 	case !c.healthy(resp.StatusCode):
 		r.Reason = c.reason("%s%s", status(resp.StatusCode), c.advice(resp))
 	case c.Contains != "" && !bytes.Contains(body, []byte(c.Contains)):
-		r.Reason = c.reason("%s, but the answer does not contain %q", status(resp.StatusCode), c.Contains)
+		r.Reason = c.reason("%s, but the answer does not contain %q%s", status(resp.StatusCode), c.Contains, unseen(resp, body))
 	case c.MaxLatency > 0 && took > c.MaxLatency:
 		r.Reason = c.reason("%s after %s, and health.max_latency is %s",
 			status(resp.StatusCode), took.Round(time.Millisecond), c.MaxLatency)
@@ -27,6 +27,17 @@ func (c *Check) judge(resp *http.Response, body []byte, took time.Duration) Resu
 		r.OK = true
 	}
 	return r
+}
+
+// unseen returns why text that the app sent may not have been found.
+func unseen(resp *http.Response, body []byte) string {
+	switch encoding := resp.Header.Get("Content-Encoding"); {
+	case encoding != "":
+		return fmt.Sprintf(": it is compressed (%s), although the request does not accept that", printable(encoding))
+	case len(body) >= bodyLimit:
+		return fmt.Sprintf(" in its first %d KiB", bodyLimit>>10)
+	}
+	return ""
 }
 
 // healthy reports whether a status is healthy. Unless they are listed, a redirect is not, and
@@ -53,6 +64,9 @@ func (c *Check) advice(resp *http.Response) string {
 	text := ""
 	if len(c.Status) > 0 {
 		text = fmt.Sprintf(", and health.status wants %s", list(c.Status))
+	}
+	if resp.StatusCode == http.StatusNotModified {
+		return text + ": the app takes the answer for cached; set health.path to a page that is not"
 	}
 	if isRedirect(resp.StatusCode) {
 		return c.redirectTarget(resp) + text + ": " + c.redirectAdvice(resp)

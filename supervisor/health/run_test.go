@@ -57,7 +57,15 @@ func TestAnswersAreJudged(t *testing.T) {
 			func(c *Check) { c.Status = []int{302} },
 		},
 		{"400 without a path", "HTTP/1.1 400 Bad Request" + noBody, "set health.host", anyAnswer},
-		{"304 proves nothing", "HTTP/1.1 304 Not Modified\r\n\r\n", "304 Not Modified", nil},
+		{"304 proves nothing", "HTTP/1.1 304 Not Modified\r\n\r\n", "304 Not Modified: the app takes the answer for cached", nil},
+		{
+			"it is compressed", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b",
+			`does not contain "bad": it is compressed (gzip)`, contains("bad"),
+		},
+		{
+			"it is longer", "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", 70_000),
+			`does not contain "bad" in its first 64 KiB`, contains("bad"),
+		},
 		{"500", "HTTP/1.1 500 X" + noBody, "GET /healthz/: 500 Internal Server Error", nil},
 		{"404", "HTTP/1.1 404 Not Found" + noBody, "GET /healthz/: 404 Not Found", nil},
 		{"404 without a path", "HTTP/1.1 404 Not Found" + noBody, "", anyAnswer},
