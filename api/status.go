@@ -57,6 +57,10 @@ type Trouble struct {
 	Health string `json:"health,omitempty"`
 }
 
+// ReplacedTrouble is the Trouble.Of of a live release whose directory was replaced by another one
+// since it went live.
+const ReplacedTrouble = "directory of the live release"
+
 // Containment is how superctl finds all processes of a worker.
 type Containment string
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"go.uber.org/zap"
+
+	"superctl/api"
 )
 
 // releaseWatch notices what becomes of the releases that run.
@@ -57,6 +59,7 @@ func (rw *releaseWatch) examine() {
 	troubles := []Trouble{
 		{Of: "current link", Why: rw.movedLink(live)},
 		{Of: "live release", Why: rw.lost(live), Health: HealthDegraded},
+		{Of: api.ReplacedTrouble, Why: rw.replaced(live), Health: HealthDegraded},
 		{Of: "release to go back to", Why: rw.lostWayBack(live, previous, warm)},
 		{Of: "state directory", Why: rw.noRoom(), Health: HealthDegraded},
 	}
@@ -106,19 +109,21 @@ func (rw *releaseWatch) movedLink(live *Release) string {
 }
 
 func (rw *releaseWatch) lost(live *Release) string {
-	if live == nil {
+	if rw.opt.Broken == nil || live == nil {
 		return ""
 	}
-	if rw.opt.Broken != nil {
-		if err := rw.opt.Broken(*live); err != nil && !noDescriptors(err) {
-			return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
-		}
-	}
-	if rw.opt.Replaced != nil && rw.opt.Replaced(*live) {
-		return fmt.Sprintf("the directory of %s was replaced after it went live: a worker that ends comes back with code that "+
-			"was not proved; superctl reload proves that code and makes it live", live.Name)
+	if err := rw.opt.Broken(*live); err != nil && !noDescriptors(err) {
+		return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
 	}
 	return ""
+}
+
+func (rw *releaseWatch) replaced(live *Release) string {
+	if rw.opt.Replaced == nil || live == nil || !rw.opt.Replaced(*live) {
+		return ""
+	}
+	return fmt.Sprintf("the directory of %s was replaced after it went live: a worker that ends comes back with code that "+
+		"was not proved; superctl reload proves that code and makes it live", live.Name)
 }
 
 func (rw *releaseWatch) noRoom() string {

@@ -348,6 +348,11 @@ func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
 	if err := notInForce(conf, &st); err != nil {
 		f.report(err, "")
 	}
+	for _, t := range st.Troubles {
+		if t.Of == api.ReplacedTrouble {
+			f.report(errors.New(t.Why), "")
+		}
+	}
 	for _, one := range []struct{ what, name string }{{"live", st.Release}, {"the rollback target", st.Previous}} {
 		path := filepath.Join(store.Dir, one.name)
 		if one.name == "" {
