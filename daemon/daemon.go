@@ -280,6 +280,12 @@ func controlGroup(c *config.Config) int {
 	return -1
 }
 
+// InUse reports whether an error of a listener's address says that another process uses it.
+func InUse(err error) bool {
+	var used *socket.InUseError
+	return errors.As(err, &used)
+}
+
 // EarlierDaemons returns a function that reports whether an earlier daemon of the app started a
 // process.
 func EarlierDaemons(app string) func(pid int) bool {

@@ -26,7 +26,6 @@ import (
 	"superctl/daemon/control"
 	"superctl/plain"
 	"superctl/releases"
-	"superctl/socket"
 )
 
 // Check is the command superctl check.
@@ -268,7 +267,7 @@ func checkAddresses(conf *config.Config, f *findings) {
 			continue
 		}
 		probed := l.Address.Probe(ours)
-		if used := new(socket.InUseError); errors.As(probed, &used) && errors.Is(err, fs.ErrPermission) {
+		if daemon.InUse(probed) && errors.Is(err, fs.ErrPermission) {
 			f.warn("listen.%s: %s is in use, and this user may not ask the daemon whether it is the one that uses it: "+
 				"run the check as root", l.Name, at)
 			continue

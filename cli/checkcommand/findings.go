@@ -45,7 +45,7 @@ func (f *findings) warn(format string, args ...any) { f.add("warn", fmt.Sprintf(
 // report adds a failure, or the text good if err is nil. Each of several errors is a failure of its
 // own.
 func (f *findings) report(err error, good string) {
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // a wrapped one has one text
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range several.Unwrap() {
 			f.report(one, "")
 		}
