@@ -155,8 +155,9 @@ func (m *sim) lost(c *simConn, why string) {
 	if c.socket == nil && (m.now.dead || m.waitsForWord || m.lacksPage) {
 		return // no daemon runs that could send it elsewhere, or it must not
 	}
-	if m.now != nil && m.now.dead && !m.sc.Site.Store && c.socket != nil && time.Since(c.socket.deserted) < time.Second {
-		return // its worker has just ended, so that the daemon alone had the queue, and no store keeps it
+	if m.now != nil && m.now.dead && !m.sc.Site.Store && c.socket != nil &&
+		(time.Since(c.socket.deserted) < time.Second || len(c.socket.holders) == 0) {
+		return // its worker has just ended, or it is held, so that the daemon alone had the queue, and no store keeps it
 	}
 	// The gate turns when the file says so: after a write that is in progress, and one of its own.
 	file := 2 * time.Duration(m.sc.Site.SlowDisk) * time.Millisecond

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 const (
 	simDrain        = 6 * time.Second
 	simStart        = 15 * time.Second
+	simHold         = 20 * time.Second
 	simHealthyAfter = 2
 )
 
@@ -79,7 +81,7 @@ func (m *sim) plan(release string) Plan {
 		web.Health.Always = &health.Always{Interval: 5 * time.Second, Failures: 3}
 	}
 	if site.Web == Hold {
-		web.Hold = 20 * time.Second
+		web.Hold, web.HoldPage = cmp.Or(time.Duration(site.Hold)*time.Millisecond, simHold), site.HoldPage
 	}
 	if site.Linger {
 		web.DrainConnections = 3 * time.Second

@@ -77,14 +77,19 @@ func (m *sim) checkRest() {
 // page answers, and every connection reaches it.
 func (m *sim) checkPage(d *simDaemon) {
 	var page *generation
-	answers := false
+	answers, held := false, false
 	_ = d.s.do(func() {
+		held = d.s.maintenance.on != nil && d.s.maintenance.on.Hold
 		if page = d.s.maintenance.page; page != nil {
 			answers = page.serves()
 		}
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if held {
+		m.violate("connections still get the page of a hold that is over")
+		return
+	}
 	if !answers {
 		m.violate("the app is in maintenance, and its page does not answer")
 		return

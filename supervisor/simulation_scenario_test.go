@@ -42,6 +42,9 @@ type simSite struct {
 	Guard   bool        `json:"guard,omitempty"`
 	Control int         `json:"control,omitempty"` // what the old release keeps in the probation, in 10,000
 	Strikes bool        `json:"strikes,omitempty"` // faults happen while the guard compares
+
+	Hold     int  `json:"hold_ms,omitempty"`   // of a web process that is held; 0 = simHold
+	HoldPage bool `json:"hold_page,omitempty"` // connections that would wait longer get a page
 }
 
 // simRelease is how the workers and hooks of a release act. The zero value is a good release.
@@ -108,6 +111,8 @@ func (sc scenario) String() string {
 		{s.Guard, "guard"},
 		{s.Control > 0, fmt.Sprintf("a control of %d", s.Control)},
 		{s.Strikes, "faults while it compares"},
+		{s.Hold > 0, fmt.Sprintf("hold for %d ms", s.Hold)},
+		{s.HoldPage, "hold_page"},
 	} {
 		if part.has {
 			b.WriteString(", " + part.text)
@@ -224,7 +229,31 @@ func simScenario(seed uint64) scenario {
 	sc.schedule(rand.New(rand.NewPCG(seed, 0xc40))) //nolint:gosec // likewise
 	sc.assets(rand.New(rand.NewPCG(seed, 0xa55e7))) //nolint:gosec // likewise
 	sc.guard(rand.New(rand.NewPCG(seed, 0x6a4d)))   //nolint:gosec // likewise
+	sc.cover(rand.New(rand.NewPCG(seed, 0xc07e4)))  //nolint:gosec // likewise
 	return sc
+}
+
+// cover gives most sites that hold connections a limit that is often too short, and a page for those
+// that would wait longer, and adds what may meet a hold that lasts too long.
+func (sc *scenario) cover(r *rand.Rand) {
+	if sc.Site.Web != Hold || r.IntN(4) == 0 {
+		return
+	}
+	sc.Site.Hold, sc.Site.HoldPage = 100+r.IntN(8000), r.IntN(4) > 0
+	last := sc.Actions[len(sc.Actions)-1].At
+	for range 1 + r.IntN(3) {
+		a := simAction{At: 3000 + r.IntN(last), Do: "switch", Release: fmt.Sprint("r", 1+r.IntN(6))}
+		sc.Actions = append(sc.Actions, a)
+		trouble := []string{
+			"", "hang up", "maintenance", "kill daemon", "kill at event", "kill at point", "leave", "power", "gate", "disk", "crash", "upgrade",
+		}[r.IntN(12)]
+		if trouble != "" {
+			sc.Actions = append(sc.Actions, simAction{
+				At: a.At + sc.Site.Hold - 50 + r.IntN(3000), Do: trouble, Process: pageProcess, N: r.IntN(40), For: 200 + r.IntN(5000),
+			}.tidied())
+		}
+	}
+	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
 }
 
 // prepare adds prepared changes to a third of the scenarios, and troubles while they wait. It draws

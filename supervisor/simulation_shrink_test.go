@@ -41,7 +41,8 @@ func shrunk(t *testing.T, sc scenario) scenario {
 		func(s *simSite) { s.Assets = false },
 		func(s *simSite) { s.Ready = false }, func(s *simSite) { s.SlowDisk = 0 },
 		func(s *simSite) { s.Strikes = false }, func(s *simSite) { s.Guard = false },
-		func(s *simSite) { s.Control = 0 },
+		func(s *simSite) { s.Control = 0 }, func(s *simSite) { s.HoldPage = false },
+		func(s *simSite) { s.Hold = 0 },
 	} {
 		other := sc
 		simpler(&other.Site)
