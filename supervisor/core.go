@@ -17,6 +17,7 @@ type core struct {
 	log *zap.Logger
 
 	inbox      chan func()
+	ending     chan struct{}  // closed when Run takes no turns any more: no condition becomes true from then on
 	done       chan struct{}  // closed when Run has returned
 	goroutines sync.WaitGroup // that the owner started
 	waiters    []*waiter      // owned by Run
@@ -24,7 +25,8 @@ type core struct {
 
 func newCore(opt Options) *core {
 	co := &core{
-		opt: opt, os: realSystem(opt.Cgroups), log: opt.Log, inbox: make(chan func()), done: make(chan struct{}),
+		opt: opt, os: realSystem(opt.Cgroups), log: opt.Log, inbox: make(chan func()),
+		ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	if co.log == nil {
 		co.log = zap.NewNop()
@@ -32,8 +34,10 @@ func newCore(opt Options) *core {
 	return co
 }
 
-// drainAsync waits for the goroutines that the owner started, while it still takes what they post.
+// drainAsync waits for the goroutines that the owner started, while it still takes what they post. Those
+// that await a condition are told that the owner stops.
 func (co *core) drainAsync() {
+	close(co.ending)
 	quiet := make(chan struct{})
 	go func() { co.goroutines.Wait(); close(quiet) }()
 	for {
@@ -161,6 +165,8 @@ func (co *core) await(ctx context.Context, cond func() (bool, error)) error {
 			}
 		})
 		return context.Cause(ctx)
+	case <-co.ending:
+		return ErrStopping
 	case <-co.done:
 		return ErrStopping
 	}
