@@ -137,14 +137,21 @@ func (c *change) keepValues(p *Plan) {
 	}
 }
 
-// valuesInUse is the files of the plans that something runs with.
+// valuesInUse is the files of the plans that something runs with: workers, or a scheduled command of a
+// release whose workers have ended.
 func (mf *memoryFiles) valuesInUse() map[string]bool {
 	used := make(map[string]bool)
-	for _, g := range mf.owner.generations {
-		used[g.plan.Values] = true
-		for _, path := range g.plan.secretFiles() {
+	use := func(p *Plan) {
+		used[p.Values] = true
+		for _, path := range p.secretFiles() {
 			used[path] = true
 		}
+	}
+	for _, g := range mf.owner.generations {
+		use(&g.plan)
+	}
+	for _, r := range mf.owner.scheduling.runs {
+		use(&r.plan)
 	}
 	return used
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"superctl/supervisor/worker"
 )
 
 // withVariables gives every plan of the world variables, and the supervisors places in memory for
@@ -110,6 +112,37 @@ func TestTheValuesOfARefusedPlanAreRemoved(t *testing.T) {
 		st, err := os.Stat(filepath.Join(memory, "values"))
 		if err != nil || st.Mode().Perm() != 0o700 {
 			t.Errorf("%v %v", st, err)
+		}
+	})
+}
+
+func TestTheValuesOfARunningScheduledCommandAreKept(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		cr := newCrons(w, Cron{Schedule: "*:0/10", Timeout: time.Hour})
+		cr.plan = func(p *Plan) { p.Hooks.Secrets = worker.Secrets{"KEY": "/secrets/of-" + p.Release.Name} }
+		var used []string
+		options := w.options
+		w.options = func(o *Options) {
+			options(o)
+			o.Values.Unused = func(kept []string) error { used = kept; return nil }
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		cr.set(func() { cr.takes = 15 * time.Minute })
+		untilClock(t, "00:11:00")
+		cr.wants(t, "00:10:00 /r/r1")
+		switchTo(t, s, "r2")
+		time.Sleep(time.Minute)
+		want(t, s, change1(t, s, Request{Kind: Reload}), Done, "r2")
+		if n := len(s.Status().Generations); n != 1 || !slices.Contains(used, "/secrets/of-r1") {
+			t.Errorf("%d generations; in use are %q", n, used)
+		}
+		untilClock(t, "00:26:00")
+		cr.set(func() { cr.takes = 0 })
+		want(t, s, change1(t, s, Request{Kind: Reload}), Done, "r2")
+		if slices.Contains(used, "/secrets/of-r1") {
+			t.Errorf("after the run, in use are %q", used)
 		}
 	})
 }
