@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -76,6 +77,50 @@ func TestStaticFilesAreThereBeforeTheirPages(t *testing.T) {
 				}
 				late = nil
 				after(Request{Kind: Switch, Release: "dies"}, Reverted, "publish dies", "refresh dies", "refresh r3")
+			})
+		})
+	}
+}
+
+// After a loss of power, files may be missing that were published just before. A failure to publish them
+// keeps no site down.
+func TestStaticFilesArePublishedBeforeTheFirstStart(t *testing.T) {
+	for name, refused := range map[string]error{"published": nil, "no room": errors.New("assets.static: no room")} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.releases["r1"] = behaviour{}
+				var calls []string
+				var fails error
+				before := 0 // workers
+				w.plan = func(p Plan) Plan {
+					p.Assets = []Assets{{Name: "static", From: "static", To: "/srv/static"}}
+					return p
+				}
+				w.options = func(o *Options) {
+					o.Publish = func(_ context.Context, p Plan) (string, error) {
+						calls = append(calls, "publish "+p.Release.Name)
+						if n := len(w.processes()); n > before {
+							t.Errorf("%d workers were started before", n-before)
+						}
+						return "", fails
+					}
+					o.Refresh = func(p Plan) error {
+						calls = append(calls, "refresh "+p.Release.Name)
+						return nil
+					}
+				}
+				dir := t.TempDir()
+				s, stop := w.supervisor(dir)
+				switchTo(t, s, "r1")
+				stop()
+				calls, fails, before = nil, refused, len(w.processes())
+				s, stop = w.supervisor(dir)
+				defer stop()
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				if st := s.Status(); st.Release != "r1" || !slices.Equal(calls, []string{"publish r1", "refresh r1"}) {
+					t.Errorf("%s is live (%s), after %q", st.Release, st.Reason, calls)
+				}
 			})
 		})
 	}

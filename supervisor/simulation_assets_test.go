@@ -18,6 +18,7 @@ type simAssets struct {
 	wasSet    time.Time  // follows
 	before    string     // follows, before that
 	full      bool       // the disk is
+	refused   string     // the release that was not published, because the disk was full; "" = none
 	late      string     // the release whose content could not be set, which is tried again; "" = none
 	by        *simDaemon // that tries it again
 	work      int        // the newest of the calls that may try again
@@ -39,6 +40,7 @@ func (d *simDaemon) publish(_ context.Context, p Plan) (string, error) {
 	as := &d.m.assets
 	if as.published[name].IsZero() {
 		if as.full {
+			as.refused = name
 			return "", syscall.ENOSPC
 		}
 		as.published[name] = time.Now()
@@ -105,12 +107,13 @@ func (as *simAssets) lose(pick uint64) {
 }
 
 // checkPublished is called when a worker with listeners starts: the pages of its release may name all of
-// its static files. A trial gets no user, and a release that is started because nothing is live has
-// published them before.
+// its static files. A trial gets no user, and a release whose files found no room on the disk is started
+// all the same if nothing is live.
 func (m *sim) checkPublished(p *simProc) {
 	name := p.spec.Release
 	users := slices.ContainsFunc(p.sockets, func(s *simSocket) bool { return !s.address.private })
-	if !m.sc.Site.Assets || !users || p.spec.Process == pageProcess || m.startsAgain || m.assets.late == name {
+	if !m.sc.Site.Assets || !users || p.spec.Process == pageProcess || m.startsAgain && m.assets.refused == name ||
+		m.assets.late == name {
 		return
 	}
 	if m.assets.published[name].IsZero() {

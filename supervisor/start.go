@@ -70,6 +70,11 @@ func (f firstStart) perform() error {
 	if err := f.share(); err != nil {
 		return err
 	}
+	if err := f.publish(); errors.Is(err, ErrStopping) {
+		return err
+	} else if err != nil { // a site must not stay down for want of a style sheet
+		f.warn("%v; it is tried again when the release is live", err)
+	}
 	err := f.step(stepBoot, f.boot)
 	if err == nil {
 		err = f.step(stepCutover, f.cutover)
