@@ -92,9 +92,15 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 	}
 	began := time.Now()
 	c, busy, err := s.admission.await(ctx, req, emit)
-	if busy != nil {
+	for busy != nil {
 		<-busy.done
-		return overtake(busy, req, began), nil
+		if busy.req.Kind != Restart {
+			return overtake(busy, req, began), nil
+		}
+		// The workers before the restart are of the same release: the rollback is still to come.
+		if c, busy, err = s.admission.await(ctx, req, emit); err != nil {
+			return nil, err
+		}
 	}
 	if err != nil {
 		return nil, err
