@@ -401,3 +401,39 @@ func TestEachStrategyHasTheHooksOfItsOutcome(t *testing.T) {
 		})
 	}
 }
+
+// The next daemon runs the `after` hooks that the last one could not end. An `on_revert` hook is not run
+// twice.
+func TestTheNextDaemonRunsOnlyAnAfterHookAgain(t *testing.T) {
+	for hook, c := range map[string]struct {
+		release string
+		again   []string
+	}{
+		"after":     {"r2", []string{"after in /r/r2"}},
+		"on_revert": {"dies", nil},
+	} {
+		t.Run(hook, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				h := newHooked(w)
+				dir := t.TempDir()
+				s, stop := w.supervisor(dir)
+				switchTo(t, s, "r1")
+				h.hang = hook
+				ended := make(chan struct{})
+				go func() { switchTo(t, s, c.release); close(ended) }()
+				time.Sleep(50 * time.Second)
+				synctest.Wait()
+				leaveNow(s)
+				stop()
+				<-ended
+				h.hang = ""
+				h.took()
+				_, stop = w.supervisor(dir)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				h.wants(t, c.again...)
+				stop()
+			})
+		})
+	}
+}
