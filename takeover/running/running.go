@@ -134,7 +134,7 @@ func FindPID(ctx context.Context, pid int) (*Server, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, notExaminable(pid, err)
 	case top == 0:
 		return nil, &NotFoundError{Target: target, Why: "neither this process nor one that it started listens"}
 	}
@@ -209,7 +209,7 @@ func describe(ctx context.Context, pid int) (*Server, error) {
 		return nil, err
 	}
 	if s.Dir, err = proc.Dir(pid); err != nil {
-		return nil, err
+		return nil, notExaminable(pid, err)
 	}
 	if s.UID, err = proc.UID(pid); err != nil {
 		return nil, err
@@ -225,6 +225,18 @@ func describe(ctx context.Context, pid int) (*Server, error) {
 	s.OtherNetwork = errOwn == nil && errIts == nil && own != its
 	s.Manager, err = managerOf(ctx, pid)
 	return s, err
+}
+
+// notExaminable says what to do if an error means that the kernel does not let superctl examine a process.
+func notExaminable(pid int, err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	next := "run superctl with sudo"
+	if os.Geteuid() == 0 { // as in a container
+		next = "give superctl the capability SYS_PTRACE (docker run --cap-add SYS_PTRACE)"
+	}
+	return fmt.Errorf("process %d cannot be examined: the kernel denies superctl the right to: %s", pid, next)
 }
 
 // inspect finds out the kind of the server from its command, config files and variables.
