@@ -72,6 +72,9 @@ func askWith(
 	if err != nil {
 		app.Running = !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED)
 		app.Error = err.Error()
+		if ctx.Err() != nil { // also when the answer has begun and does not end
+			app.Error = context.Cause(ctx).Error()
+		}
 		return app
 	}
 	app.Status = st

@@ -4,6 +4,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -31,14 +32,22 @@ func TestADaemonThatDoesNotAnswerHidesNoOther(t *testing.T) {
 		listen("shop", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"app":"shop","release":"r1"}`)) }),
 		listen("stuck", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
 	}
+	partly := func(w http.ResponseWriter, r *http.Request) { // it begins its answer
+		_, _ = w.Write([]byte(`{"app":`))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+	places = append(places, listen("half", partly))
 	// The client gives up at once, and not after answerTime: the reason is the context's either way.
 	ctx, cancel := context.WithCancelCause(t.Context())
 	apps := make(chan []App, 1)
 	go func() { apps <- askPlaces(ctx, places) }()
 	cancelled := askPlaces(t.Context(), places[:2])
-	cancel(context.DeadlineExceeded)
-	if got := <-apps; got[2].Status != nil || !got[2].Running || got[2].Error == "" {
-		t.Errorf("the daemon that hangs: %+v", got[2])
+	cancel(errors.New("it hangs"))
+	for _, got := range (<-apps)[2:] {
+		if got.Status != nil || !got.Running || got.Error != "it hangs" {
+			t.Errorf("the daemon that hangs: %+v", got)
+		}
 	}
 	gone, shop := cancelled[0], cancelled[1]
 	if gone.Running || gone.Status != nil || !strings.Contains(gone.Error, "does not exist") || gone.Config == "" {
