@@ -78,7 +78,7 @@ func times(lines [][]string) map[string]int {
 func (s *shopWithTasks) more(event, release string) {
 	s.t.Helper()
 	before := len(s.happened(event))
-	eventually(s.t, "one more "+event+" of "+release, func() bool {
+	s.eventually("one more "+event+" of "+release, func() bool {
 		return slices.ContainsFunc(s.happened(event)[before:], func(line []string) bool { return line[1] == release })
 	})
 }
@@ -153,7 +153,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	// The daemon dies after the old beat has ended, while the next one is starting.
 	ends := len(s.happened("beat-end"))
 	change := s.Begin("switch", "r1")
-	eventually(t, "the beat of r2 ends", func() bool { return len(s.happened("beat-end")) > ends })
+	s.eventually("the beat of r2 ends", func() bool { return len(s.happened("beat-end")) > ends })
 	s.Daemon.Kill()
 	change.Wait()
 	s.Launch()
@@ -190,7 +190,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	s.atRest("r1")
 
 	n := stop()
-	eventually(t, "all tasks have run", func() bool { return len(times(s.happened("end"))) >= n })
+	s.finishes(n)
 	s.eachOnce(n)
 	s.oneBeat()
 	w := walk{App: s.App, t: t}
@@ -208,7 +208,7 @@ func TestATaskLongerThanTheSoftShutdownRunsAgain(t *testing.T) {
 	s.again("long", "r2")
 	ended := func() bool { return times(s.happened("end"))["long"] > 0 }
 	s.WriteFile("journal.go-on", "")
-	eventually(t, "the task ends", ended)
+	s.eventually("the task ends", ended)
 	if n := times(s.happened("end"))["long"]; n != 1 {
 		t.Errorf("it has ended %d times", n)
 	}
@@ -231,17 +231,38 @@ func (s *shopWithTasks) task(release, name string, seconds float64) {
 // again waits until a task has begun in that release.
 func (s *shopWithTasks) again(name, release string) {
 	s.t.Helper()
-	eventually(s.t, name+" has begun in "+release, func() bool {
+	s.eventually(name+" has begun in "+release, func() bool {
 		return slices.ContainsFunc(s.happened("begin"), func(line []string) bool {
 			return line[3] == name && line[1] == release
 		})
 	})
 }
 
+// finishes waits until n tasks have ended. How long they take depends on the load of the machine, so it
+// gives up only when no other one ends.
+func (s *shopWithTasks) finishes(n int) {
+	s.t.Helper()
+	ended := func() int { return len(times(s.happened("end"))) }
+	for now := ended(); now < n; now = ended() {
+		s.eventually(fmt.Sprintf("%d of %d tasks have ended, and another one ends", now, n), func() bool { return ended() > now })
+	}
+}
+
+// taskPatience limits each wait for one event of Celery: a worker imports for half a minute on a machine
+// that is busy.
+const taskPatience = 5 * time.Minute
+
+func (s *shopWithTasks) eventually(what string, cond func() bool) {
+	s.t.Helper()
+	if !harness.Becomes(taskPatience, cond) {
+		s.t.Fatalf("not within %s: %s", taskPatience, what)
+	}
+}
+
 // atRest waits until the release is live and no change is in progress.
 func (s *shopWithTasks) atRest(release string) {
 	s.t.Helper()
-	eventually(s.t, release+" is live, alone", func() bool {
+	s.eventually(release+" is live, alone", func() bool {
 		st := s.Status()
 		return st.Release == release && st.Changing == nil && len(st.Generations) == 1
 	})

@@ -297,7 +297,7 @@ func (s *shopWithTasks) goOn(round int) {
 func (s *shopWithTasks) feed(tasks io.Writer, round int, what string, until func() bool) (names []string) {
 	s.t.Helper()
 	const unfinished = 4
-	eventually(s.t, what, func() bool {
+	s.eventually(what, func() bool {
 		n := times(s.happened("end"))
 		missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return n[name] > 0 })
 		if len(missing) < unfinished {
@@ -313,7 +313,7 @@ func (s *shopWithTasks) feed(tasks io.Writer, round int, what string, until func
 func (s *shopWithTasks) eachHas(event string, names ...string) {
 	s.t.Helper()
 	var missing []string
-	eventually(s.t, event+" of all tasks", func() bool {
+	s.eventually(event+" of all tasks", func() bool {
 		n := times(s.happened(event))
 		missing = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return n[name] > 0 })
 		return len(missing) == 0
