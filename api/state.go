@@ -27,3 +27,12 @@ const (
 	InstanceExited   InstanceState = "exited"   // ended and is not needed any more
 	InstanceFailed   InstanceState = "failed"   // ended before its generation was proved; is not started again
 )
+
+// LingerFor is what a worker that gets no new connections waits for before its stop signal.
+type LingerFor string
+
+// What a worker waits for.
+const (
+	Connections LingerFor = "connections" // that its clients leave: drain_connections, or the drain hook
+	Answers     LingerFor = "answers"     // that each connection has had an answer, so that no request is just arriving
+)

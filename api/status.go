@@ -129,6 +129,10 @@ type WorkerStatus struct {
 	// resident memory of the worker and its children, or the count of the memory controller
 	MemoryBytes uint64 `json:"memory_bytes"`
 	Reason      string `json:"reason,omitempty"` // how the instance last ended
+	// what it waits for before its stop signal; "" = it has had that, or is not to stop
+	WaitsFor LingerFor `json:"waits_for,omitempty"`
+	// when it gets its stop signal at the latest
+	WaitsUntil *time.Time `json:"waits_until,omitempty"`
 	// the worker answers with `Connection: close` while it drains
 	DrainHook bool `json:"drain_hook,omitempty"`
 	// of all workers that this instance has had; nil = they are not counted

@@ -3,6 +3,7 @@ package daemon
 import (
 	"time"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/servers"
 )
@@ -10,6 +11,12 @@ import (
 // hookMargin is how much longer than its keep-alive time a server keeps an idle connection:
 // gunicorn looks once a second, and the connections are counted once a second.
 const hookMargin = 2 * time.Second
+
+// answerWait is how long the stop signal of a worker waits for the first answers on the connections
+// that it has accepted. A client sends its request as soon as it is connected, so those that take
+// longer are slow requests, which the server finishes, or clients that send nothing, such as the
+// connections that browsers open in advance.
+const answerWait = 2 * time.Second
 
 // Hooked reports whether the workers of a process load the drain hook.
 func Hooked(p config.Process, server servers.Applied) bool {
@@ -42,4 +49,15 @@ func hookWait(p config.Process, server servers.Applied) time.Duration {
 		return p.Drain
 	}
 	return 0
+}
+
+// waitForAnswers returns how long a worker that does not wait for its connections waits for answers on
+// them before it gets the stop signal. Puma, uvicorn, granian, hypercorn and Go's http.Server close a
+// connection at the stop signal when its request has not arrived yet (measured). With the strategy
+// hold, new connections wait meanwhile, in a queue that a dead daemon would lose.
+func waitForAnswers(p config.Process) time.Duration {
+	if p.StopsAtOnce || len(p.Listen) == 0 || p.Strategy == api.Hold {
+		return 0
+	}
+	return answerWait
 }

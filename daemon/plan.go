@@ -351,7 +351,8 @@ func makeProcess(
 		Drain:      p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout,
 		ReadyAfter: p.ReadyAfter,
 		Hook:       Hooked(p, done), Flag: flagged(p, done), Counts: counts(p, done), HookWait: hookWait(p, done),
-		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
+		AnswerWait: waitForAnswers(p),
+		NoFile:     p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Guard != nil {
 		out.Guard = makeGuard(p.Guard)

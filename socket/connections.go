@@ -9,16 +9,33 @@ func (s *steer) Connections(_ int, pids []int) (int, error) {
 	return tcpConnections(s.at, pids)
 }
 
+// Unanswered counts with sock_diag, as Connections does, the connections on which the server has sent
+// nothing yet, and those with bytes that it has not read.
+func (s *steer) Unanswered(_ int, pids []int) (int, error) {
+	return tcpUnanswered(s.at, pids)
+}
+
 // tcpConnections counts established connections and those in CLOSE-WAIT: when the client has closed
 // its half, the response may still be on its way.
-func tcpConnections(at netip.AddrPort, pids []int) (n int, err error) {
-	list, err := tcpSockets(family(at.Addr()), at.Port(), tcpEstablished, tcpCloseWait)
+func tcpConnections(at netip.AddrPort, pids []int) (int, error) {
+	return countTCP(at, pids, func(*tcpSocket) bool { return true })
+}
+
+// tcpUnanswered counts those of tcpConnections that wait for their first response, or for the server
+// to read a request.
+func tcpUnanswered(at netip.AddrPort, pids []int) (int, error) {
+	return countTCP(at, pids, func(c *tcpSocket) bool { return c.sent == 0 || c.unread > 0 })
+}
+
+func countTCP(at netip.AddrPort, pids []int, counts func(*tcpSocket) bool) (n int, err error) {
+	list, err := tcpSocketsWith(inetDiagInfo, family(at.Addr()), at.Port(), tcpEstablished, tcpCloseWait)
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
 	held := heldBy(pids)
-	for _, c := range list {
-		if held[c.inode] && (at.Addr().IsUnspecified() || c.local.Addr() == at.Addr().WithZone("")) {
+	for i := range list {
+		c := &list[i]
+		if held[c.inode] && counts(c) && (at.Addr().IsUnspecified() || c.local.Addr() == at.Addr().WithZone("")) {
 			n++
 		}
 	}

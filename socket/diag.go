@@ -25,6 +25,7 @@ type tcpSocket struct {
 	state  uint8
 	resent uint8  // of a half-open handshake: how often the SYN-ACK was retransmitted
 	unread uint32 // of a connection: bytes that no process has read yet
+	sent   uint32 // of a connection, if asked for (inetDiagInfo): segments with data that were sent
 	local  netip.AddrPort
 	remote netip.AddrPort
 	family uint8
@@ -60,6 +61,7 @@ type unixSocket struct {
 }
 
 const (
+	inetDiagInfo     = 2  // INET_DIAG_INFO
 	inetDiagSkV6Only = 11 // INET_DIAG_SKV6ONLY
 	unixDiagName     = 0  // UNIX_DIAG_NAME
 	unixDiagVFS      = 1  // UNIX_DIAG_VFS
@@ -68,6 +70,8 @@ const (
 	showVFS          = 0x02
 	showRQLen        = 0x10
 
+	dataSegsOut = 156 // offset of tcpi_data_segs_out in struct tcp_info, since Linux 4.6
+
 	sizeofInetReq, sizeofInetMsg = 56, 72
 	sizeofUnixReq, sizeofUnixMsg = 24, 16
 )
@@ -75,8 +79,16 @@ const (
 // tcpSockets lists the TCP sockets of a family in the given states. port selects a local port; 0
 // selects all ports. AF_INET6 includes the IPv4 connections of a dual-stack listener.
 func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
+	return tcpSocketsWith(0, family, port, states...)
+}
+
+// tcpSocketsWith is tcpSockets with the information of an attribute (idiag_ext); 0 = none.
+func tcpSocketsWith(attribute, family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 	req := make([]byte, sizeofInetReq)
 	req[0], req[1] = family, unix.IPPROTO_TCP
+	if attribute > 0 {
+		req[2] = 1 << (attribute - 1)
+	}
 	binary.NativeEndian.PutUint32(req[4:], mask(states))
 	binary.BigEndian.PutUint16(req[8:], port) // the kernel filters by port (inet_diag_dump_icsk)
 	var list []tcpSocket
@@ -91,8 +103,11 @@ func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 			unread: binary.NativeEndian.Uint32(b[56:]), uid: binary.NativeEndian.Uint32(b[64:]), inode: binary.NativeEndian.Uint32(b[68:]),
 		}
 		attributes(b[sizeofInetMsg:], func(kind uint16, value []byte) {
-			if kind == inetDiagSkV6Only && len(value) > 0 {
+			switch {
+			case kind == inetDiagSkV6Only && len(value) > 0:
 				s.only6 = value[0] != 0
+			case kind == inetDiagInfo && len(value) >= dataSegsOut+4:
+				s.sent = binary.NativeEndian.Uint32(value[dataSegsOut:])
 			}
 		})
 		if port == 0 || s.local.Port() == port {

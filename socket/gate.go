@@ -108,6 +108,9 @@ type mechanism interface {
 	// Connections returns how many established connections of a generation's listener the processes
 	// hold.
 	Connections(gen int, pids []int) (int, error)
+	// Unanswered counts those of Connections that wait for their first response, or have sent bytes
+	// that the server has not read. Where the kernel does not tell (unix sockets), it counts all.
+	Unanswered(gen int, pids []int) (int, error)
 	// Adopt takes over the listener of a generation that an earlier daemon bound. It owns the
 	// descriptor from then on, even if it fails. Descriptors are adopted before anything is staged,
 	// in the order of Members.

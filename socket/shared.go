@@ -333,6 +333,18 @@ func (s *shared) Connections(gen int, pids []int) (int, error) {
 	return tcpConnections(l.at, pids)
 }
 
+// Unanswered counts as the gate of the listener's network would if it were not shared.
+func (s *shared) Unanswered(gen int, pids []int) (int, error) {
+	l, err := s.listenerOf(gen)
+	if err != nil {
+		return 0, err
+	}
+	if l.network == "unix" {
+		return unixConnections(l.name, pids)
+	}
+	return tcpUnanswered(l.at, pids)
+}
+
 // Adopt takes over the listener; further descriptors are copies of it, which Adopt closes.
 func (s *shared) Adopt(gen, fd int) error {
 	s.mu.Lock()

@@ -224,14 +224,14 @@ func (rc *recovery) finishDraining(*state) error {
 		if in.state != InstanceStopping || in.lingers != nil {
 			continue // its generation was retired meanwhile
 		}
-		limit, passed := in.lingerLimit(), time.Since(in.since)
+		lf, passed := in.lingerLimit(), time.Since(in.since)
 		rc.owner.flags.findHook(in)
-		if passed < limit && in.gen.state == Draining {
-			in.linger(limit, passed)
+		if passed < lf.limit && in.gen.state == Draining {
+			in.linger(lf, passed)
 			continue
 		}
 		in.sendStop()
-		in.arm(max(0, limit+in.proc.Drain-passed), drainElapsed)
+		in.arm(max(0, lf.limit+in.proc.Drain-passed), drainElapsed)
 	}
 	return nil
 }

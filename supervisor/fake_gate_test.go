@@ -42,6 +42,7 @@ type fakeGate struct {
 	refuses func(gen, share int) error // of a share, or of all connections as 10,000; nil = nothing
 
 	connections func(gen int) int // of each worker; nil = 2
+	unanswered  func(gen int) int // of those; nil = all
 
 	touched  chan struct{}
 	damage   Mended
@@ -67,7 +68,7 @@ func (g *fakeGate) next() *fakeGate {
 	return &fakeGate{
 		mu: g.mu, w: g.w, name: g.name, touched: make(chan struct{}), address: g.address, kind: g.kind,
 		kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
-		settles: g.settles, queues: g.queues, connections: g.connections, closed: g.closed, reached: g.reached,
+		settles: g.settles, queues: g.queues, connections: g.connections, unanswered: g.unanswered, closed: g.closed, reached: g.reached,
 	}
 }
 
@@ -175,6 +176,14 @@ func (g *fakeGate) Connections(gen int, pids []int) (int, error) {
 		return 2, nil
 	}
 	return g.connections(gen), nil
+}
+
+func (g *fakeGate) Unanswered(gen int, pids []int) (int, error) {
+	n, err := g.Connections(gen, pids)
+	if err == nil && g.unanswered != nil {
+		n = g.unanswered(gen)
+	}
+	return n, err
 }
 
 // accepts reports whether there has been a worker that was given a listener.

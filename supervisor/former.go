@@ -162,4 +162,5 @@ func (lostGate) Strangers() []string                                  { return n
 func (lostGate) Live() int                                            { return 0 }
 func (g lostGate) Queue(int) (length, limit int, err error)           { return 0, 0, g.err() }
 func (g lostGate) Connections(gen int, pids []int) (n int, err error) { return 0, g.err() }
+func (g lostGate) Unanswered(gen int, pids []int) (n int, err error)  { return 0, g.err() }
 func (g lostGate) Private() (Gate, error)                             { return nil, g.err() }

@@ -9,8 +9,8 @@ import (
 
 // Gate decides which generation a new connection to one listener of the app reaches (DESIGN 4).
 // Package socket implements it; the supervisor only says when. Its methods are called by one
-// goroutine at a time, except Dial, Settle, Queue and Connections, which may run concurrently
-// with each other and with the rest.
+// goroutine at a time, except Dial, Settle, Queue, Connections and Unanswered, which may run
+// concurrently with each other and with the rest.
 type Gate interface {
 	// Name is the listener's name in the config.
 	Name() string
@@ -78,6 +78,9 @@ type Gate interface {
 	Queue(gen int) (length, limit int, err error)
 	// Connections is how many established connections of this listener the processes pids hold.
 	Connections(gen int, pids []int) (int, error)
+	// Unanswered is how many of them wait for their first response, or have sent what the server has
+	// not read yet. Where the kernel does not tell, it is all.
+	Unanswered(gen int, pids []int) (int, error)
 
 	// Private is a gate of the same name and socket family on an address that only this daemon
 	// knows: for a preflight and for `check RELEASE`.

@@ -53,7 +53,7 @@ type instance struct {
 	reason   string
 	refusal  string      // why it is given up before its start timeout
 	says     string      // newest STATUS=
-	lingers  *lingerWait // it keeps its connections, and has not had its stop signal; nil = it does not
+	lingers  *lingerWait // its stop signal waits; nil = it does not
 	flag     flag        // by which its worker knows that it drains
 	hooked   bool        // its worker has the drain hook, which looks at the flag
 	place    string      // under which its workers' requests are counted (package requests); "" = they are not
@@ -358,15 +358,15 @@ func (in *instance) backOff() {
 	in.arm(wait, backoffElapsed)
 }
 
-// signalStop has a worker stop, at once or when its connections have ended.
+// signalStop has a worker stop, at once or when what it waits for has come.
 func (in *instance) signalStop() {
 	if in.w == nil {
 		return // begun comes back to it
 	}
 	in.owner.flags.update(in)
 	in.owner.flags.findHook(in)
-	if limit := in.mayLinger(); limit > 0 {
-		in.linger(limit, 0)
+	if lf := in.mayLinger(); lf.limit > 0 {
+		in.linger(lf, 0)
 		return
 	}
 	in.sendStop()
@@ -416,7 +416,7 @@ func (in *instance) cut() {
 	if in.w == nil {
 		return
 	}
-	open, _ := in.counter()() // what could be counted
+	open, _ := in.counter(listener.connections)() // what could be counted
 	in.reason = fmt.Sprintf("killed: it had not finished %s after its stop signal", in.drainLimit())
 	text := fmt.Sprintf("%s of %s (generation %d) was %s", in, in.gen.plan.Release.Name, in.gen.id, in.reason)
 	if len(in.proc.Listen) > 0 {

@@ -10,55 +10,85 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/api"
 	"superctl/plain"
 )
 
-// lookEvery is how often the connections of a lingering worker are counted. The kernel does not tell
-// when one ends.
-const lookEvery = time.Second
+// How often the connections of a lingering worker are counted, by what it waits for. The kernel does
+// not tell when one ends or is answered.
+const (
+	lookEvery       = time.Second
+	lookForAnswerIn = 50 * time.Millisecond
+)
 
-// lingerWait is the wait of one worker for the end of its connections.
+// lingerFor is what a worker waits for before its stop signal, and how long at most; a zero limit = it
+// does not wait.
+type lingerFor struct {
+	what  api.LingerFor
+	limit time.Duration
+}
+
+// lingerWait is the wait of one worker before its stop signal.
 type lingerWait struct {
-	of  *instance
+	of *instance
+	lingerFor
 	end func() // has it get its stop signal now, if it is still waited for
 }
 
-// mayLinger is for how long a worker may keep its connections before it gets its stop signal. That is
-// only for one that gets no new ones any more, and never when the daemon stops or the release was
-// refused.
-func (in *instance) mayLinger() time.Duration {
+// mayLinger is what a worker waits for before it gets its stop signal. That is only for one that gets
+// no new connections any more, and never when the daemon stops or the release was refused.
+func (in *instance) mayLinger() lingerFor {
 	p := in.proc
 	switch {
 	case in.owner.stopping, in.gen.refused(), p.Strategy == Hold, in.gen.sharedGate(p):
-		return 0
+		return lingerFor{}
 	case slices.ContainsFunc(p.Listen, func(name string) bool {
 		return slices.Contains(in.owner.listeners.aimed[name], in.listener(name))
 	}):
-		return 0
+		return lingerFor{}
 	case in.gen.reverted:
-		return in.keepAlive()
+		return in.lingerFor(in.keepAlive())
 	}
 	return in.lingerLimit()
 }
 
-// lingerLimit is for how long a worker may keep its connections, by its config: what
-// drain_connections says, else until the keep-alive time of a server with the drain hook has ended
-// those that are idle.
-func (in *instance) lingerLimit() time.Duration {
-	return cmp.Or(in.proc.DrainConnections, in.keepAlive())
+// lingerLimit is what a worker waits for by its config: what drain_connections says, else until the
+// keep-alive time of a server with the drain hook has ended those that are idle. Any other server may
+// close a connection whose request is just arriving, so its stop signal waits for the first answers.
+func (in *instance) lingerLimit() lingerFor {
+	return in.lingerFor(cmp.Or(in.proc.DrainConnections, in.keepAlive()))
 }
 
-// linger sends the stop signal when the worker's connections have ended, or when limit is over;
-// then it says how many have not. With an earlier daemon a part of the limit has passed.
-func (in *instance) linger(limit, passed time.Duration) {
-	w, count := in.w, in.counter()
-	ctx, enough := context.WithTimeout(context.Background(), limit-passed)
-	first := min(passed, lookEvery) // an earlier daemon has looked
-	this := &lingerWait{in, enough}
+// lingerFor waits for connections to end if there is a limit for that, else for answers.
+func (in *instance) lingerFor(connections time.Duration) lingerFor {
+	if connections > 0 {
+		return lingerFor{api.Connections, connections}
+	}
+	return lingerFor{api.Answers, in.proc.AnswerWait}
+}
+
+// every is how often it is looked whether the wait is over.
+func (lf lingerFor) every() time.Duration {
+	if lf.what == api.Answers {
+		return lookForAnswerIn
+	}
+	return lookEvery
+}
+
+// linger sends the stop signal when what the worker waits for has come, or when its limit is over;
+// then it says how many connections are open. With an earlier daemon a part of the limit has passed.
+func (in *instance) linger(lf lingerFor, passed time.Duration) {
+	w, count, every := in.w, in.counter(listener.connections), lf.every()
+	if lf.what == api.Answers {
+		count = in.counter(listener.unanswered)
+	}
+	ctx, enough := context.WithTimeout(context.Background(), lf.limit-passed)
+	first := min(passed, every) // an earlier daemon has looked
+	this := &lingerWait{in, lf, enough}
 	in.lingers = this
 	in.owner.async(func() {
 		defer enough()
-		for wait := first; ctx.Err() == nil; wait = lookEvery {
+		for wait := first; ctx.Err() == nil; wait = every {
 			select {
 			case <-time.After(wait):
 				if hasEnded(w) {
@@ -80,7 +110,7 @@ func (in *instance) linger(limit, passed time.Duration) {
 		}
 		in.owner.post(func() {
 			if in.lingers == this {
-				in.noteOpen(left, limit)
+				in.noteOpen(left, lf)
 				in.sendStop()
 			}
 		})
@@ -104,19 +134,23 @@ func (w *lingerWait) recall() {
 }
 
 // noteOpen notes how many connections a worker had when it was told to stop. What its server does
-// with them is its affair: it closes idle ones, and lets requests that are in progress end.
-func (in *instance) noteOpen(open int, limit time.Duration) {
+// with them is its affair: it closes idle ones, and lets requests that are in progress end. So it is no
+// cost that a request takes longer than the wait for answers, or that a client has sent nothing.
+func (in *instance) noteOpen(open int, lf lingerFor) {
 	if open == 0 {
 		return
 	}
-	in.gen.cost = append(in.gen.cost, fmt.Sprintf("%s of %s (generation %d) was told to stop after %s with %s open",
-		in, in.gen.plan.Release.Name, in.gen.id, plain.Duration(limit), plain.Count(open, "connection", "connections")))
-	in.owner.log.Info("connections outlast the wait for them", append(in.fields(), zap.Int("connections", open))...)
+	in.owner.log.Info("connections outlast the wait for them",
+		append(in.fields(), zap.Int("connections", open), zap.String("waited_for", string(lf.what)))...)
+	if lf.what == api.Connections {
+		in.gen.cost = append(in.gen.cost, fmt.Sprintf("%s of %s (generation %d) was told to stop after %s with %s open",
+			in, in.gen.plan.Release.Name, in.gen.id, plain.Duration(lf.limit), plain.Count(open, "connection", "connections")))
+	}
 }
 
-// counter returns what counts the connections of the instance's worker, for a goroutine other than
-// the owner.
-func (in *instance) counter() func() (int, error) {
+// counter returns what counts connections of the instance's worker, for a goroutine other than the
+// owner.
+func (in *instance) counter(kind func(listener, []int) (int, error)) func() (int, error) {
 	w := in.w
 	var list []listener
 	for _, name := range in.proc.Listen {
@@ -126,7 +160,7 @@ func (in *instance) counter() func() (int, error) {
 	}
 	return func() (open int, err error) {
 		for _, l := range list {
-			n, bad := l.connections(w.PIDs())
+			n, bad := kind(l, w.PIDs())
 			open, err = open+n, errors.Join(err, bad)
 		}
 		return open, err

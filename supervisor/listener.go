@@ -38,6 +38,9 @@ func (l listener) queue() (length, limit int, err error) { return l.gate.Queue(l
 // connections is how many of its established connections the processes hold.
 func (l listener) connections(pids []int) (int, error) { return l.gate.Connections(l.number, pids) }
 
+// unanswered is how many of those wait for a response; see Gate.Unanswered.
+func (l listener) unanswered(pids []int) (int, error) { return l.gate.Unanswered(l.number, pids) }
+
 // settle waits until nothing is left in its accept queue. There is no wait for the queue of a
 // shared listener, which serves on, or of a live one that the config has lost, which gets all the
 // connections to it.

@@ -129,6 +129,10 @@ type Process struct {
 	// DrainConnections is for how long a worker that gets no new connections any more may keep
 	// those that it has, before its stop signal; 0 = not at all.
 	DrainConnections time.Duration `json:"drain_connections,omitempty"`
+
+	// AnswerWait is how long the stop signal of a worker that gets no new connections any more, and
+	// does not wait for those that it has, waits until each of them has had an answer; 0 = not at all.
+	AnswerWait time.Duration `json:"answer_wait,omitempty"`
 }
 
 // listeners are the names of all listeners of a plan.

@@ -302,6 +302,9 @@ func (g *simGate) Connections(gen int, pids []int) (n int, err error) {
 	return n, err
 }
 
+// Unanswered counts like Connections: a connection of the model has one request.
+func (g *simGate) Unanswered(gen int, pids []int) (int, error) { return g.Connections(gen, pids) }
+
 func (g *simGate) Private() (Gate, error) {
 	var private *simGate
 	err := g.edge("private", 0, func(*simSocket) error {

@@ -83,6 +83,9 @@ func (m *sim) plan(release string) Plan {
 	if site.Web == Hold {
 		web.Hold, web.HoldPage = cmp.Or(time.Duration(site.Hold)*time.Millisecond, simHold), site.HoldPage
 	}
+	if site.Web != Hold {
+		web.AnswerWait = 2 * time.Second
+	}
 	if site.Linger {
 		web.DrainConnections = 3 * time.Second
 	}

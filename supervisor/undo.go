@@ -254,7 +254,7 @@ func (u undo) undoLimit() time.Duration {
 					rounds = max(1, p.Instances, u.owner.demand.scaled(p.Name))
 				}
 				for range rounds {
-					limit += max(p.DrainConnections, p.HookWait) + p.Drain + p.StartTimeout + plan.Settle
+					limit += max(p.DrainConnections, p.HookWait, p.AnswerWait) + p.Drain + p.StartTimeout + plan.Settle
 				}
 			}
 		}

@@ -166,6 +166,10 @@ func (g *generation) status() GenerationStatus {
 		if in.w != nil {
 			ws.PID = in.w.PID()
 		}
+		if l := in.lingers; l != nil {
+			until := in.since.Add(l.limit)
+			ws.WaitsFor, ws.WaitsUntil = l.what, &until
+		}
 		gs.Workers = append(gs.Workers, ws)
 	}
 	return gs

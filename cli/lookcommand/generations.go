@@ -56,7 +56,7 @@ func workerTable(workers []api.WorkerStatus, fold bool, p terminal.Palette, now 
 // alike returns how many of the first workers are of the same process in the same state.
 func alike(workers []api.WorkerStatus) int {
 	differs := func(w api.WorkerStatus) bool {
-		return w.Process != workers[0].Process || w.State != workers[0].State || w.Restarts != workers[0].Restarts
+		return w.Process != workers[0].Process || stateOf(&w) != stateOf(&workers[0]) || w.Restarts != workers[0].Restarts
 	}
 	if i := slices.IndexFunc(workers, differs); i >= 0 {
 		return i
@@ -80,6 +80,14 @@ func workerRow(workers []api.WorkerStatus, now time.Time) []string {
 	}
 	newest := slices.MaxFunc(workers, func(a, b api.WorkerStatus) int { return cmp.Compare(a.Since.UnixNano(), b.Since.UnixNano()) })
 	return []string{
-		name, pid, first.State, terminal.Age(now, newest.Since), fmt.Sprint(first.Restarts), terminal.Memory(memory),
+		name, pid, stateOf(&first), terminal.Age(now, newest.Since), fmt.Sprint(first.Restarts), terminal.Memory(memory),
 	}
+}
+
+// stateOf returns the state of a worker, and what its stop signal waits for.
+func stateOf(w *api.WorkerStatus) string {
+	if w.WaitsFor == "" {
+		return w.State
+	}
+	return fmt.Sprintf("%s (waits for %s)", w.State, w.WaitsFor)
 }

@@ -86,6 +86,7 @@ type Worker struct {
 	Since       time.Time `json:"since"`
 	MemoryBytes uint64    `json:"memory_bytes"`
 	Reason      string    `json:"reason"`
+	WaitsFor    string    `json:"waits_for"`
 }
 
 // Listener is one listener of a status.
