@@ -143,7 +143,7 @@ func (rc *recovery) stopUnproved(*state) error {
 	if rc.owner.live != nil {
 		rc.owner.listeners.closeUnused()
 	} else {
-		go rc.closeLater() // not async: a daemon under which nothing ever serves ends all the same
+		rc.async(rc.closeLater)
 	}
 	rc.owner.flags.removeUnused()
 	rc.owner.memory.clearScratch()

@@ -425,10 +425,3 @@ func comesBack(t *testing.T, w *world, random *rand.Rand, at string) {
 	stop()
 	w.bury(dead, stopFirst)
 }
-
-func TestADaemonUnderWhichNothingHasServedEnds(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		_, stop := w.supervisor(t.TempDir())
-		stop()
-	})
-}
