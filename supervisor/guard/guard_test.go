@@ -2,6 +2,7 @@ package guard
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -226,6 +227,18 @@ func TestASilenceOfBothReleasesIsNoVerdict(t *testing.T) {
 			if w.Add(answers(0.5, 0, 0)) == Worse {
 				t.Fatalf("%s: %+v", name, w.Facts())
 			}
+		}
+	}
+}
+
+// A silence that goes on while both releases fail, and ends with that, is no verdict.
+func TestAReleaseThatAnswersAfterAFailureIsNotSilent(t *testing.T) {
+	w := RateBeside(200, time.Second)
+	_, _ = feed(w, answers(0.95, 38, 162), keptSeconds)
+	seconds := slices.Concat(slices.Repeat([]Second{answers(0.5, 0, 100)}, 20), slices.Repeat([]Second{answers(0.5, 0, 0)}, 20))
+	for i, s := range append(seconds, answers(0.5, 100, 100)) {
+		if w.Add(s) == Worse {
+			t.Fatalf("after %d s: %+v", i, w.Facts())
 		}
 	}
 }

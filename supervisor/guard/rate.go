@@ -89,7 +89,7 @@ func (w *Rate) Add(s Second) Action {
 		w.run.add(s)
 	}
 	switch {
-	case (w.control || w.comparing) && w.run.worse(rateOdds) && max(w.run.Seconds, w.silent.Seconds) >= w.patience:
+	case (w.control || w.comparing) && w.run.worse(rateOdds) && w.silence(s) >= w.patience:
 		w.worse = true
 		return Worse
 	case w.comparing && (w.compared.Seconds >= compareFor || w.answers()):
@@ -112,6 +112,15 @@ func (w *Rate) listen(s Second) {
 		return
 	}
 	w.silent.add(s)
+}
+
+// silence returns for how many seconds the new release has been as good as silent; 0 if it answers in
+// this one, or if the old one does not: what both depend on may fail at the end of a silence.
+func (w *Rate) silence(s Second) int {
+	if w.silent.Seconds == 0 || s.Old.Requests == 0 {
+		return 0
+	}
+	return max(w.run.Seconds, w.silent.Seconds)
 }
 
 // suspicious reports whether the new release may have stopped answering.
