@@ -121,20 +121,23 @@ func (m *sim) checkRoute(c *simConn) {
 	}
 }
 
+// simKnown is how long after something a daemon knows of it and has acted on it, also one that has just
+// started.
+const simKnown = 100 * time.Millisecond
+
 // checkDeserted holds that no connection is sent to the listener of a worker that has ended, or that was
 // told to end, while a neighbour of it serves.
 func (m *sim) checkDeserted(c *simConn) {
-	const known = 100 * time.Millisecond // a daemon knows of it, and has acted on it
 	s := c.socket
-	if s.number>>laneBits == 0 || s.address.kind != kindSteer || time.Since(s.deserted) < known || s.deserted.IsZero() ||
-		time.Since(m.gateRefused) < time.Second || m.now.dead || time.Since(m.now.began) < known {
+	if s.number>>laneBits == 0 || s.address.kind != kindSteer || time.Since(s.deserted) < simKnown || s.deserted.IsZero() ||
+		time.Since(m.gateRefused) < time.Second || m.now.dead || time.Since(m.now.began) < simKnown {
 		return
 	}
 	if slices.ContainsFunc(s.holders, func(p *simProc) bool { return !p.ended && p.told.IsZero() }) {
 		return
 	}
 	for _, p := range m.procs {
-		if p.accepts() && p.proved && time.Since(p.provedAt) > known && p.spec.Generation == s.number>>laneBits &&
+		if p.accepts() && p.proved && time.Since(p.provedAt) > simKnown && p.spec.Generation == s.number>>laneBits &&
 			slices.ContainsFunc(p.sockets, func(o *simSocket) bool { return o.address == s.address && !o.shut }) {
 			m.violate("a connection is sent to listener %d of %s, whose worker has ended or is about to, and %s serves",
 				s.number, s.address.address, p)
@@ -152,7 +155,7 @@ func (m *sim) lost(c *simConn, why string) {
 	if m.off || m.powerOff || c.socket != nil && (c.socket.shut || c.socket.hung) || a.private {
 		return
 	}
-	if c.socket == nil && (m.now.dead || m.waitsForWord || m.lacksPage) {
+	if c.socket == nil && (m.now.dead || time.Since(m.now.began) < simKnown || m.waitsForWord || m.lacksPage) {
 		return // no daemon runs that could send it elsewhere, or it must not
 	}
 	if m.now != nil && m.now.dead && !m.sc.Site.Store && c.socket != nil &&

@@ -76,7 +76,11 @@ func (d *simDaemon) handOver(all []Descriptor) error {
 		return errors.New("the new daemon has ended")
 	case <-d.died:
 		// The new one goes on by itself, as it would: it does not know.
-		<-next.s.Adopted()
+		select {
+		case <-next.s.Adopted():
+		case <-next.died:
+			return errSimDead
+		}
 	}
 	d.m.locked(func() {
 		d.m.now = next
