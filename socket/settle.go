@@ -72,7 +72,7 @@ func settleTCP(ctx context.Context, s *steer, queue func() (int, error)) (Settle
 	begun := time.Now()
 	awaitPacketsInFlight()
 	checks := settleChecks
-	before, err := s.halfOpen()
+	before, err := s.halfOpen(maxResent)
 	if err != nil {
 		before, checks = nil, settleChecksBlind
 	}
@@ -80,7 +80,7 @@ func settleTCP(ctx context.Context, s *steer, queue func() (int, error)) (Settle
 		// Check the half-open handshakes before the queue: one that completes in between is then
 		// counted twice instead of missed.
 		if len(before) > 0 {
-			now, err := s.halfOpen()
+			now, err := s.halfOpen(maxResent)
 			if err != nil {
 				return 0, err
 			}
@@ -101,11 +101,9 @@ type handshake struct {
 	cookie uint64
 }
 
-// halfOpen returns the half-open handshakes on our address.
-func (s *steer) halfOpen() (map[handshake]bool, error) { return s.halfOpenResent(maxResent) }
-
-// halfOpenResent returns the half-open handshakes with fewer than limit SYN-ACK retransmissions.
-func (s *steer) halfOpenResent(limit uint8) (map[handshake]bool, error) {
+// halfOpen returns the half-open handshakes on our address with fewer than limit SYN-ACK
+// retransmissions.
+func (s *steer) halfOpen(limit uint8) (map[handshake]bool, error) {
 	list, err := tcpSockets(s.family(), s.at.Port(), tcpNewSynRecv)
 	if err != nil {
 		return nil, err

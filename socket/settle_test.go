@@ -119,12 +119,12 @@ func TestAnAbandonedHandshakeDoesNotBlockASettle(t *testing.T) {
 	// The kernel retransmits its SYN-ACK after 1, 3 and 7 seconds; the test waits for the first
 	// only.
 	s := g.mechanism.(*steer)
-	before, err := s.halfOpenResent(1)
+	before, err := s.halfOpen(1)
 	if err != nil || len(before) != 1 {
 		t.Fatalf("half-open: %v, %v", before, err)
 	}
 	l.toClients.waitTCP(2)
-	if after, err := s.halfOpenResent(1); err != nil || len(after) != 0 {
+	if after, err := s.halfOpen(1); err != nil || len(after) != 0 {
 		t.Errorf("half-open after a repetition: %v, %v", after, err)
 	}
 }
