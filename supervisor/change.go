@@ -387,9 +387,10 @@ func (an announcements) log(err error) {
 	an.owner.log.Info("change ended", ended...)
 }
 
-// record writes an outcome to the history, unless nothing has changed or it will be tried again.
+// record writes an outcome to the history, unless nothing has changed, it will be tried again, or it is
+// the next daemon's to say.
 func (an announcements) record(out *Outcome, failed error) {
-	if an.owner.opt.Record == nil || !an.outcome.Changed && failed == nil || an.firstStart().retries(failed) ||
+	if an.owner.opt.Record == nil || an.goesOn(failed) || !an.outcome.Changed && failed == nil || an.firstStart().retries(failed) ||
 		an.req.DryRun || mistyped(failed) || yielded(failed) {
 		return
 	}

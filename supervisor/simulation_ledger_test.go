@@ -66,7 +66,7 @@ func (m *sim) checkOutcome(d *simDaemon, req Request, out *Outcome) {
 	}
 	if (out.Changed || out.Result != Done) && !strings.Contains(out.Error, "was expected") &&
 		!slices.ContainsFunc(out.Warnings, func(w string) bool { return strings.Contains(w, "history") }) {
-		if n := m.count(m.ledger.records, out); n != 1 {
+		if n := m.count(m.ledger.records, out); n != 1 && !strings.Contains(out.Error, ErrStopping.Error()) {
 			m.violate("%s ended as %s, which the history has %d times", out.Kind, out.Result, n)
 		}
 		if slices.Contains([]Kind{Switch, Rollback, Reload}, req.Kind) && len(m.of(m.ledger.begun, out)) > 0 {
