@@ -106,7 +106,10 @@ server.serve_forever()
 
 func TestADrillReportsLostRequestsWithTheirCause(t *testing.T) {
 	t.Parallel()
-	a := harness.New(t, run, harness.Options{Server: harness.Server{Command: "python hasty.py"}})
+	a := harness.New(t, run, harness.Options{
+		Server: harness.Server{Command: "python hasty.py"},
+		Web:    `drain_connections = "0s"`, // its stop signal does not wait for answers
+	})
 	a.Releases("r1") // with one release, reloads stand for switches
 	a.WriteFile("releases/r1/hasty.py", hasty)
 	c := a.Command("drill", "--switches", "1", "--path", "/slow", "--json").Want(1)
