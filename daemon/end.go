@@ -25,19 +25,25 @@ const (
 // End stops the workers orphaned by a dead daemon. It does nothing if systemd is about to start the
 // next daemon, which adopts them. The workers may finish their requests until ctx ends.
 func End(ctx context.Context, path string, stderr io.Writer) error {
-	if daemonFollows(ctx) {
-		return releaseGroup(ctx)
+	result := os.Getenv("SERVICE_RESULT")
+	if result == "" { // not run by systemd
+		return endAll(ctx, path, stderr)
 	}
-	return endAll(ctx, path, stderr)
+	// A stop after the last question about systemd's intent would not be noticed, so all that takes
+	// time comes before it.
+	subgroup := usesSubgroup(ctx)
+	if !daemonFollows(ctx, result) {
+		return endAll(ctx, path, stderr)
+	}
+	if subgroup {
+		return nil
+	}
+	return releaseGroup()
 }
 
-// daemonFollows reports, after the end of a daemon under systemd, whether systemd is about to start
-// another one.
-func daemonFollows(ctx context.Context) bool {
-	result := os.Getenv("SERVICE_RESULT")
-	if result == "" {
-		return false // not run by systemd
-	}
+// daemonFollows reports, after the end of a daemon under systemd with that result, whether systemd is
+// about to start another one.
+func daemonFollows(ctx context.Context, result string) bool {
 	// If systemd does not answer, assume that a daemon follows: after a crash one does, and after a
 	// stop systemd itself ends all processes of the unit.
 	ask := func() bool { return systemd.AwaitIntent(ctx) != systemd.Stop }
@@ -58,14 +64,16 @@ func daemonFollows(ctx context.Context) bool {
 	return ask()
 }
 
-// releaseGroup lets systemd start the next daemon in the control group that contains the workers'
-// groups: the kernel allows no process there while its controllers are enabled.
-func releaseGroup(ctx context.Context) error {
+// usesSubgroup reports whether systemd starts the next daemon in a control group of its own.
+func usesSubgroup(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	if systemd.UsesDelegateSubgroup(ctx) {
-		return nil
-	}
+	return systemd.UsesDelegateSubgroup(ctx)
+}
+
+// releaseGroup lets systemd start the next daemon in the control group that contains the workers'
+// groups: the kernel allows no process there while its controllers are enabled.
+func releaseGroup() error {
 	tree, err := cgroup.Find()
 	if errors.Is(err, cgroup.ErrNotDelegated) {
 		return nil

@@ -167,11 +167,16 @@ func TestASecondSIGTERMStopsAtOnce(t *testing.T) {
 	s.nothingLeft(t)
 }
 
+// killAndStop stops the service right after its daemon was killed: superctl end, which systemd runs
+// then, asks for a moment whether there is a stop.
+func (s *Site) killAndStop() {
+	s.Run("sh", "-c", "systemctl kill --signal=KILL --kill-whom=main "+unit+" && systemctl stop "+unit).Want(0)
+}
+
 func TestAStopAfterADaemonKillLeavesNoProcess(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
-	s.Run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit).Want(0)
-	s.Run("systemctl", "stop", unit).Want(0)
+	s.killAndStop()
 	s.noProcess(t)
 	s.Run("systemctl", "start", unit).Want(0)
 	if st := s.Status(t); st.Release != "r1" || st.Health != "ok" {

@@ -278,8 +278,7 @@ func TestAStopAfterADaemonKillEndsTheWorkersGracefully(t *testing.T) {
 	})
 	must(t, err)
 	Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
-	s.Signal("KILL")
-	s.Run("systemctl", "stop", unit).Want(0)
+	s.killAndStop()
 	if failed := finished(t, slow); len(failed) > 0 {
 		t.Errorf("the request in flight was lost: %v", failed)
 	}
