@@ -12,7 +12,7 @@ import (
 )
 
 // lateWorld is a heldWorld in which new connections get a page after 10 s of hold. Its migration takes
-// a minute.
+// 50 s, and hooks may take a minute.
 func lateWorld(w *world) {
 	heldWorld(w)
 	w.withPages()
@@ -30,7 +30,7 @@ func lateWorld(w *world) {
 			return nil
 		}
 		select {
-		case <-time.After(time.Minute):
+		case <-time.After(50 * time.Second):
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -103,7 +103,7 @@ func TestAPageOfAHoldEndsWhenTheOldReleaseServesAgain(t *testing.T) {
 	}{
 		"after a migration that fails": {func(w *world) {
 			w.hooks = func(context.Context, worker.Command) error {
-				time.Sleep(time.Minute)
+				time.Sleep(50 * time.Second)
 				return errors.New("no such column")
 			}
 		}, Aborted},
