@@ -185,7 +185,7 @@ func (m *sim) cut(c *simConn, p *simProc, why string) {
 // later daemon can know it.
 func (m *sim) unknown(p *simProc) bool {
 	st, ok := m.savedState()
-	return ok && p.spec.Generation >= st.Next && m.disk.failed.After(p.born)
+	return ok && p.spec.Generation >= st.Next && (m.disk.behind() || m.disk.failed.After(p.born))
 }
 
 // expect notes, when a daemon starts, what may be live when it has recovered.
