@@ -101,7 +101,9 @@ func (an announcements) end(finished *Outcome, err error) (told bool) {
 
 // goesOn reports whether the daemon stops while a change is live, but not through: the next daemon finishes
 // it.
-func (an announcements) goesOn(err error) bool { return errors.Is(err, ErrStopping) && an.committed && an.req.Kind != start }
+func (an announcements) goesOn(err error) bool {
+	return errors.Is(err, ErrStopping) && an.committed && an.req.Kind != start
+}
 
 // endOf is how a change of an earlier daemon has ended, now that this one has finished or undone
 // what was left of it.
