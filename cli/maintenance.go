@@ -33,7 +33,7 @@ Maintenance outlives restarts of the daemon and of the machine.
    superctl maintenance on --allow 203.0.113.0/24    these clients reach the app; not behind nginx
    superctl maintenance off`,
 		Flags: slices.Concat(commandline.MaintenanceFlags(), runFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "follower", Usage: "notify nobody: another host of the run does"}, commandline.JSONFlag(),
+			&cli.BoolFlag{Name: "follower", Usage: "send no notification: another host of the run does"}, commandline.JSONFlag(),
 			&cli.StringFlag{Name: commandline.PageSumFlag, Hidden: true},
 		}),
 		Action: c.maintenance,

@@ -243,16 +243,7 @@ func (mt maintaining) fill() {
 	res, lost := mt.result, false
 	warned := make(map[string][]string) // hosts, by the warning
 	for _, m := range mt.members {
-		h := HostResult{Host: m.name, State: m.state, Outcome: m.outcome}
-		if m.before != nil {
-			h.Before, h.Release = m.before.Release, m.before.Release
-		}
-		if m.err != nil {
-			h.Error = m.err.Error()
-			mt.fail(mt.exit, on(m, m.err))
-		} else if m.state != Done {
-			h.State = Aborted
-		}
+		res.Hosts = append(res.Hosts, mt.hostResult(m))
 		lost = lost || m.state == Behind || m.state == Unknown
 		if o := m.outcome; o != nil {
 			res.Changed = res.Changed || o.Changed
@@ -263,7 +254,6 @@ func (mt maintaining) fill() {
 		if m.state == Done {
 			res.Result = api.Done
 		}
-		res.Hosts = append(res.Hosts, h)
 	}
 	for _, name := range mt.Without {
 		res.Hosts = append(res.Hosts, HostResult{Host: name, State: Behind, Error: "left out by --without"})
@@ -282,6 +272,21 @@ func (mt maintaining) fill() {
 		res.Exit = api.ExitUnreachable
 	}
 	res.Error = mt.failure.Error()
+}
+
+// hostResult is how a host has ended. An error of its own is the run's, too.
+func (mt maintaining) hostResult(m *member) HostResult {
+	h := HostResult{Host: m.name, State: m.state, Outcome: m.outcome}
+	if m.before != nil {
+		h.Before, h.Release = m.before.Release, m.before.Release
+	}
+	if m.err != nil {
+		h.Error = m.err.Error()
+		mt.fail(mt.exit, on(m, m.err))
+	} else if m.state != Done {
+		h.State = Aborted
+	}
+	return h
 }
 
 // announce has the team notified of what has changed, while the leases keep the hosts' own messages back.

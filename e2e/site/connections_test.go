@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"superctl/e2e/harness"
 )
@@ -34,17 +33,8 @@ type lasting struct {
 // connect opens a connection to path, with further headers, and reads the head of the answer.
 func connect(t *testing.T, a *harness.App, path, headers string) *lasting {
 	t.Helper()
-	network, address := a.Target()
-	c, err := net.Dial(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	l := &lasting{t, c, bufio.NewReader(c)}
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path, headers); err != nil {
+	l := open(t, a)
+	if _, err := fmt.Fprintf(l, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path, headers); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(l.in, nil) //nolint:bodyclose // it lasts until the connection is closed

@@ -1,15 +1,12 @@
 package site
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"testing"
-	"time"
 
 	"superctl/e2e/harness"
 	"superctl/load"
@@ -71,16 +68,7 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 // idle is a kept-alive connection after one answered request.
 func idle(t *testing.T, a *harness.App) *lasting {
 	t.Helper()
-	network, address := a.Target()
-	c, err := net.Dial(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	l := &lasting{t, c, bufio.NewReader(c)}
+	l := open(t, a)
 	if release, closes := l.get(); release == "" || closes {
 		t.Fatalf("%q answers, and closes: %v", release, closes)
 	}
