@@ -12,31 +12,12 @@ func slow(s setting, rate float64, p pace, by slowdown) *slowSite {
 }
 
 func TestAGoodReleaseIsNotRevertedForItsLatency(t *testing.T) {
-	n := runs(runsIn / 4)
-	report := newTable("| | hiccup | " + strings.Join(cellNames(), " | ") + " (a tenth of the runs) |")
-	for _, s := range settings() {
-		for _, hiccup := range []string{"none", "one"} {
-			row := []string{s.name, hiccup}
-			for _, rate := range rates() {
-				n, worst := n, 0
-				if rate > 100 {
-					n = max(1, n/10) // it takes ten times as long
-				}
-				for _, p := range paces() {
-					cell := slow(s, rate, p, slowdown{})
-					cell.hiccup = hiccup == "one"
-					f := playAll(cell, seedOfFalseAlarms, n)
-					if len(f.seconds) > max(1, int(most*float64(n))) {
-						t.Errorf("%s, %g/s, %s, hiccup %s: %d of %d reverted", s.name, rate, p.name, hiccup, len(f.seconds), n)
-					}
-					worst = max(worst, len(f.seconds))
-				}
-				row = append(row, fmt.Sprintf("%d", worst))
-			}
-			report.row(row...)
+	falseAlarms(t, "slow-false-alarms", func(at site) (list []goodRelease) {
+		for _, k := range paces() {
+			list = append(list, goodRelease{k.name, &slowSite{site: at, pace: k}})
 		}
-	}
-	report.write(t, "slow-false-alarms", n)
+		return list
+	})
 }
 
 func slowdowns() []slowdown {

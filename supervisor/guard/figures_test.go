@@ -228,3 +228,40 @@ func (tb *table) write(t *testing.T, name string, runs int) {
 		t.Fatal(err)
 	}
 }
+
+// goodRelease is a release as good as the old one, at a site of some kind.
+type goodRelease struct {
+	kind string
+	player
+}
+
+// falseAlarms plays good releases in each cell, at sites of each kind, and writes how many were reverted
+// of the worst kind.
+func falseAlarms(t *testing.T, table string, kinds func(at site) []goodRelease) {
+	t.Helper()
+	n := runs(runsIn / 4)
+	report := newTable("| | hiccup | " + strings.Join(cellNames(), " | ") + " (a tenth of the runs) |")
+	for _, s := range settings() {
+		for _, hiccup := range []string{"none", "one"} {
+			row := []string{s.name, hiccup}
+			for _, rate := range rates() {
+				n, worst := n, 0
+				if rate > 100 {
+					n = max(1, n/10) // it takes ten times as long
+				}
+				at := usual(s, rate, 0, 0)
+				at.hiccup = hiccup == "one"
+				for _, r := range kinds(at) {
+					f := playAll(r.player, seedOfFalseAlarms, n)
+					if len(f.seconds) > max(1, int(most*float64(n))) {
+						t.Errorf("%s, %g/s, %s, hiccup %s: %d of %d reverted", s.name, rate, r.kind, hiccup, len(f.seconds), n)
+					}
+					worst = max(worst, len(f.seconds))
+				}
+				row = append(row, fmt.Sprintf("%d", worst))
+			}
+			report.row(row...)
+		}
+	}
+	report.write(t, table, n)
+}
