@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long the harness waits for anything; only a defect takes that long.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 func limited(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(context.Background(), d, fmt.Errorf("not within %s", d))

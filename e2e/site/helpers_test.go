@@ -11,7 +11,7 @@ import (
 )
 
 // patience limits how long a condition may take to become true; only a defect takes that long.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func requestsOfAFewUsers() load.Config { return load.Config{Rate: 40, Clients: 8} }
 

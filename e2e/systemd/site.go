@@ -19,7 +19,7 @@ import (
 
 const (
 	unit     = "superctl@shop.service"
-	patience = time.Minute // how long a condition may take to become true; only a defect takes so long
+	patience = 3 * time.Minute // how long a condition may take to become true; only a defect takes so long
 )
 
 // Site is the app shop inside a sandbox, installed as in docs/systemd.md: with the packaged unit, a

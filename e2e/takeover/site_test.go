@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, func(r *harness.Run) { run = r }))
 }
 
-const patience = time.Minute // only a defect takes so long
+const patience = 3 * time.Minute // only a defect takes so long
 
 func must(t *testing.T, err error) {
 	t.Helper()
