@@ -59,44 +59,48 @@ func isProcess(cc *cli.Context, name string) bool {
 
 // commandHint returns a hint for a word that is a command of other tools, or "".
 func commandHint(word, app string) string {
-	unit := "superctl@" + app
 	switch word {
 	case "start", "stop", "enable", "disable", "mask", "unmask", "edit", "cat", "is-active", "is-enabled", "is-failed",
 		"try-restart", "kill", "show":
-		return fmt.Sprintf("%q is a command of systemd: systemctl %s %s", word, word, unit)
-	case "reload-or-restart", "try-reload-or-restart", "force-reload", "hup":
-		return fmt.Sprintf("unknown command %q: superctl reload applies the config, without losing a request", word)
-	case "top", "ps", "list-units":
-		return fmt.Sprintf("unknown command %q: superctl status --watch shows what runs", word)
-	case "reread", "update":
-		return fmt.Sprintf(
-			"unknown command %q: superctl reload applies the config; superctl upgrade replaces the daemon", word,
-		)
+		return fmt.Sprintf("%q is a command of systemd: systemctl %s superctl@%s", word, word, app)
 	case "daemon-reload", "daemon-reexec":
 		return fmt.Sprintf("%q is a command of systemd: systemctl %s", word, word)
-	case "journal", "journalctl", "log", "tail":
-		return fmt.Sprintf(
-			"unknown command %q: superctl logs shows the newest output of the workers, journalctl -u %s all of it", word,
-			unit,
-		)
-	case "promote", "activate", "release", "use":
-		return fmt.Sprintf("unknown command %q: superctl switch RELEASE makes a release live", word)
-	case "abort":
-		return fmt.Sprintf("unknown command %q: superctl cancel cancels the change in progress", word)
-	case "follow", "wait", "watch":
-		return fmt.Sprintf("unknown command %q: superctl attach follows the change in progress", word)
-	case "revert", "undo":
-		return fmt.Sprintf("unknown command %q: superctl rollback goes back to the previous release", word)
-	case "list", "ls":
-		return fmt.Sprintf(
-			"unknown command %q: superctl releases lists the releases, superctl status shows what runs", word,
-		)
-	case "run", "shell", "console":
-		return fmt.Sprintf("unknown command %q: superctl exec COMMAND runs a command in the live release", word)
-	case "validate", "test", "configtest", "verify-config", "doctor":
-		return fmt.Sprintf(
-			"unknown command %q: superctl check checks the config, the releases and the sockets", word,
-		)
+	}
+	for _, foreign := range foreignCommands() {
+		if slices.Contains(foreign.words, word) {
+			return fmt.Sprintf("unknown command %q: %s", word, strings.ReplaceAll(foreign.here, "APP", app))
+		}
 	}
 	return ""
+}
+
+// foreignCommand is what other tools call a command of superctl.
+type foreignCommand struct {
+	words []string
+	here  string // what does the same; APP is the app
+}
+
+func foreignCommands() []foreignCommand {
+	return []foreignCommand{
+		{
+			[]string{"reload-or-restart", "try-reload-or-restart", "force-reload", "hup"},
+			"superctl reload applies the config, without losing a request",
+		},
+		{[]string{"top", "ps", "list-units"}, "superctl status --watch shows what runs"},
+		{[]string{"reread", "update"}, "superctl reload applies the config; superctl upgrade replaces the daemon"},
+		{
+			[]string{"journal", "journalctl", "log", "tail"},
+			"superctl logs shows the newest output of the workers, journalctl -u superctl@APP all of it",
+		},
+		{[]string{"promote", "activate", "release", "use"}, "superctl switch RELEASE makes a release live"},
+		{[]string{"abort"}, "superctl cancel cancels the change in progress"},
+		{[]string{"follow", "wait", "watch"}, "superctl attach follows the change in progress"},
+		{[]string{"revert", "undo"}, "superctl rollback goes back to the previous release"},
+		{[]string{"list", "ls"}, "superctl releases lists the releases, superctl status shows what runs"},
+		{[]string{"run", "shell", "console"}, "superctl exec COMMAND runs a command in the live release"},
+		{
+			[]string{"validate", "test", "configtest", "verify-config", "doctor"},
+			"superctl check checks the config, the releases and the sockets",
+		},
+	}
 }
