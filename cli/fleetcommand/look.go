@@ -65,8 +65,13 @@ func (c *command) report(cc *cli.Context, out any, exit int, show func()) error 
 
 // show prints a line for each host, and how they differ.
 func (c *command) show(v *fleet.View) {
-	app := c.app()
 	p := terminal.PaletteFor(c.stdout)
+	c.hostTable(v, p).Write(c.stdout, "  ")
+	c.showDifference(v, p)
+}
+
+// hostTable returns the table of the hosts.
+func (c *command) hostTable(v *fleet.View, p terminal.Palette) *terminal.Table {
 	var t terminal.Table
 	t.Head(p, "HOST", "RELEASE", "HEALTH", "SINCE", "BY", "NOTE")
 	for i := range v.Hosts {
@@ -74,10 +79,6 @@ func (c *command) show(v *fleet.View) {
 		if h.Error != "" {
 			t.Row(h.Host, "-", p.Red("unknown"), "-", "-", h.Error)
 			continue
-		}
-		health := map[string]func(string) string{"ok": p.Green, "degraded": p.Yellow, "down": p.Red}[h.Health]
-		if health == nil {
-			health = p.Dim
 		}
 		note := h.Changing
 		switch {
@@ -88,9 +89,14 @@ func (c *command) show(v *fleet.View) {
 		case note == "":
 			note = h.Reason
 		}
-		t.Row(h.Host, terminal.Dash(h.Release), health(h.Health), terminal.Age(c.now(), h.Since), terminal.Dash(h.By), note)
+		t.Row(h.Host, terminal.Dash(h.Release), p.Health(h.Health, h.Health), terminal.Age(c.now(), h.Since), terminal.Dash(h.By), note)
 	}
-	t.Write(c.stdout, "  ")
+	return &t
+}
+
+// showDifference prints how the hosts differ, and what makes them equal.
+func (c *command) showDifference(v *fleet.View, p terminal.Palette) {
+	app := c.app()
 	if on, off := v.InMaintenance(); len(on) > 0 && len(off) > 0 {
 		fmt.Fprintf(c.stdout, "%s: users %s on %s and reach the app on %s; maintenance on or off makes them equal\n", app,
 			p.Yellow("get the maintenance page"), strings.Join(on, ", "), strings.Join(off, ", "))

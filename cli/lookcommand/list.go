@@ -140,7 +140,7 @@ func appRow(a *host.App, p terminal.Palette, now time.Time) []string {
 		}
 	}
 	return []string{
-		p.Bold(a.Name), terminal.Dash(st.Release), healthColour(st.Health, p)(st.Health), since,
+		p.Bold(a.Name), terminal.Dash(st.Release), p.Health(st.Health, st.Health), since,
 		fmt.Sprintf("%d of %d", ready, wanted), requests, failed,
 	}
 }
@@ -148,7 +148,7 @@ func appRow(a *host.App, p terminal.Palette, now time.Time) []string {
 // appLines returns what else a person should know of an app: what is wrong, and what changes.
 func appLines(st *api.Status, p terminal.Palette, now time.Time) (lines []string) {
 	if st.Reason != "" {
-		lines = append(lines, healthColour(st.Health, p)(st.Reason))
+		lines = append(lines, p.Health(st.Health, st.Reason))
 	}
 	for _, t := range st.Troubles {
 		if t.Why != st.Reason {

@@ -225,30 +225,15 @@ func detail(w io.Writer, format string, args ...any) {
 
 // writeLive writes the live release and the health of the app.
 func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
-	health := healthColour(st.Health, p)
-	switch {
-	case st.Expected != "" && st.Changing == nil:
-		terminal.Prose(w, "%s: %s", p.Bold(st.App), health("no release is live"))
-		detail(w, "%s", health(st.Reason))
-		detail(w, "The daemon keeps trying; superctl switch RELEASE starts another release")
-		return
-	case st.Waiting && st.Changing == nil:
-		terminal.Prose(w, "%s: no release is live yet", p.Bold(st.App))
-		detail(w, "%s", p.Yellow(st.Reason))
-		detail(w, "superctl takeover switches to a release; if the old server ends before, the daemon starts one by itself")
-		return
-	case st.Release == "" && st.Changing == nil:
-		terminal.Prose(
-			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)", p.Bold(st.App),
-			health("no release is live"),
-		)
+	if st.Changing == nil && (st.Expected != "" || st.Waiting || st.Release == "") {
+		writeNoneLive(w, st, p)
 		return
 	}
 	text := p.Bold(st.App) + ": "
 	if st.Release != "" {
 		text += p.Bold(terminal.WithCommit(st.Release, st.Commit)) + ", "
 	}
-	text += health(st.Health)
+	text += p.Health(st.Health, st.Health)
 	if since := liveSince(st); !since.IsZero() {
 		text += ", live for " + terminal.Elapsed(now.Sub(since))
 	}
@@ -263,21 +248,28 @@ func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 	}
 	terminal.Prose(w, "%s", text)
 	if st.Reason != "" {
-		detail(w, "%s", health(st.Reason))
+		detail(w, "%s", p.Health(st.Health, st.Reason))
 	}
 }
 
-// healthColour returns the function that colours text about that health.
-func healthColour(health string, p terminal.Palette) func(string) string {
-	switch health {
-	case api.HealthOK:
-		return p.Green
-	case api.HealthDegraded:
-		return p.Yellow
-	case api.HealthDown:
-		return p.Red
+// writeNoneLive writes why no release is live, and what makes one live.
+func writeNoneLive(w io.Writer, st *api.Status, p terminal.Palette) {
+	const none = "no release is live"
+	switch {
+	case st.Expected != "":
+		terminal.Prose(w, "%s: %s", p.Bold(st.App), p.Health(st.Health, none))
+		detail(w, "%s", p.Health(st.Health, st.Reason))
+		detail(w, "The daemon keeps trying; superctl switch RELEASE starts another release")
+	case st.Waiting:
+		terminal.Prose(w, "%s: no release is live yet", p.Bold(st.App))
+		detail(w, "%s", p.Yellow(st.Reason))
+		detail(w, "superctl takeover switches to a release; if the old server ends before, the daemon starts one by itself")
+	default:
+		terminal.Prose(
+			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)", p.Bold(st.App),
+			p.Health(st.Health, none),
+		)
 	}
-	return func(s string) string { return s }
 }
 
 // liveSince returns when the release became live. A state file of an earlier version does not

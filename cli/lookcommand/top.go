@@ -67,16 +67,13 @@ func (c *command) top(keys, screen *os.File) error {
 		return err
 	}
 	defer restore()
-	quit := make(chan struct{})
-	go waitForQuit(keys, quit) // ends with the process: a read of a terminal cannot be cancelled
+	go waitForQuit(keys, stop) // ends with the process: a read of a terminal cannot be cancelled
 
 	v := topView{rates: make(map[string]*host.Rates), palette: terminal.PaletteFor(c.Stdout)}
 	answers := make(chan struct{}, 1)
 	for next := time.After(0); ; {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-quit:
 			return nil
 		case <-next:
 			next = nil
@@ -116,9 +113,9 @@ func (c *command) takeScreen(keys *os.File) (restore func(), err error) {
 	return restore, nil
 }
 
-// waitForQuit closes quit at the key q or Ctrl-C, or when there are no more keys.
-func waitForQuit(keys io.Reader, quit chan<- struct{}) {
-	defer close(quit)
+// waitForQuit calls quit at the key q or Ctrl-C, or when there are no more keys.
+func waitForQuit(keys io.Reader, quit func()) {
+	defer quit()
 	const ctrlC = 3
 	for buf := make([]byte, 64); ; {
 		n, err := keys.Read(buf)
@@ -193,7 +190,7 @@ func (v *topView) app(t *terminal.Table, a *host.Measured) {
 	}
 	st := a.Status
 	if len(st.Generations) == 0 {
-		t.Row(p.Bold(a.Name), "-", healthColour(st.Health, p)(st.Health), "-", "-", "-", "-", "-", "-", "-")
+		t.Row(p.Bold(a.Name), "-", p.Health(st.Health, st.Health), "-", "-", "-", "-", "-", "-", "-")
 	}
 	for i := range st.Generations {
 		name := ""
@@ -238,7 +235,7 @@ func (v *topView) state(st *api.Status, g *api.GenerationStatus) string {
 	case live && share > 0:
 		return v.palette.Green(fmt.Sprintf("live %g %%", share))
 	case live:
-		return healthColour(st.Health, v.palette)("live")
+		return v.palette.Health(st.Health, "live")
 	case state == host.Canary, state == host.Control:
 		return v.palette.Yellow(fmt.Sprintf("%s %g %%", state, share))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/mattn/go-isatty"
 
+	"superctl/api"
 	"superctl/plain"
 )
 
@@ -59,6 +60,19 @@ func (p Palette) Green(s string) string { return p.paint("32", s) }
 
 // Yellow is like Bold.
 func (p Palette) Yellow(s string) string { return p.paint("33", s) }
+
+// Health returns a text in the colour of a health: "ok", "degraded" or "down".
+func (p Palette) Health(health, text string) string {
+	switch health {
+	case api.HealthOK:
+		return p.Green(text)
+	case api.HealthDegraded:
+		return p.Yellow(text)
+	case api.HealthDown:
+		return p.Red(text)
+	}
+	return text
+}
 
 // Seconds formats a duration, such as 48 ms, 2.5 s or 1 min 30 s.
 func Seconds(s float64) string {
