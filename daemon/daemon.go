@@ -13,7 +13,6 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -197,30 +196,21 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	d.secrets.keeps, d.secrets.log = true, d.log
 	plans := d.planner(path)
 	plans.mayStart = func() error { return checkReplaced(c.App, gates) }
-	store := c.Store()
+	disk := onDisk{config: c, store: c.Store()}
 	history := releases.History{Path: c.HistoryPath()}
-	d.assets = &publisher{app: c.App, state: c.State, owner: OwnerOf(c), store: store, log: d.log}
+	d.assets = &publisher{app: c.App, state: c.State, owner: OwnerOf(c), store: disk.store, log: d.log}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
 		App:       c.App, Version: version.String(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
 		Scratch: scratchDir(c),
 		Values:  supervisor.Values{Dir: valuesDir(c), Read: plans.readValues, Unused: plans.clearSecrets},
-		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze,
+		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: disk.store.Freeze,
 		Inspect: inspectMigrations, Packages: packagesOf(c),
 		Share:   func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
 		Page:    d.maintenancePage,
 		Publish: d.assets.publish, Refresh: d.assets.refresh,
-		Look:   newLooker(c).look,
-		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
-		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
-		Broken: func(r supervisor.Release) error { return broken(c, store, r.Path) },
-		Replaced: func(r supervisor.Release) bool {
-			is := releases.Identity(r.Path)
-			return r.Directory != "" && is != "" && is != r.Directory
-		},
-		Watch: func(ctx context.Context, r supervisor.Release, changed func()) error {
-			return store.Watch(ctx, r.Path, changed)
-		},
+		Look:  newLooker(c).look,
+		Point: disk.point, Moved: disk.moved, Broken: disk.broken, Replaced: disk.replaced, Watch: disk.watch,
 		Room:   func() error { return releases.Room(c.State, StateRoom) },
 		Record: func(o api.Outcome) error { return history.Append(o) },
 		Tell:   d.team.Tell, Troubles: d.troubles, NotInForce: d.notInForce,

@@ -43,18 +43,10 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 			d.file(where, file)
 		}
 	}
-	for _, h := range []struct {
-		name     string
-		commands [][]string
-	}{
-		{"before", c.Hooks.Before}, {"after", c.Hooks.After}, {"on_abort", c.Hooks.OnAbort}, {
-			"on_revert", c.Hooks.OnRevert,
-		},
-	} {
-		for _, command := range h.commands {
-			d.command("hooks."+h.name, command)
-		}
-	}
+	d.commands("hooks.before", c.Hooks.Before)
+	d.commands("hooks.after", c.Hooks.After)
+	d.commands("hooks.on_abort", c.Hooks.OnAbort)
+	d.commands("hooks.on_revert", c.Hooks.OnRevert)
 	for i := range c.Crons {
 		d.command("cron."+c.Crons[i].Name+".command", c.Crons[i].Command)
 	}
@@ -97,6 +89,13 @@ func (d *detours) addOnce(key, where, what string, t releases.Detour, instead st
 	if key += ": " + text; !d.seen[key] {
 		d.seen[key] = true
 		d.found = append(d.found, where+": "+text)
+	}
+}
+
+// commands checks the commands of a key.
+func (d *detours) commands(where string, list [][]string) {
+	for _, command := range list {
+		d.command(where, command)
 	}
 }
 

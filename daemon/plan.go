@@ -216,13 +216,7 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 	if err := f.store.Pointable(); err != nil {
 		return supervisor.Plan{}, err
 	}
-	if err := p.credentials.check(c, c.User); err != nil {
-		return supervisor.Plan{}, err
-	}
-	common, err := p.environment(c, r, c.User, nil)
-	if err == nil && !t.DryRun {
-		err = p.secrets.store(c, common, c.User)
-	}
+	common, err := p.commonEnvironment(f, t)
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
@@ -283,6 +277,19 @@ func (p *planner) environment(
 ) (Environ, error) {
 	dir, err := p.credentials.directory(c, u)
 	return environment(c, r, u, dir, own), err
+}
+
+// commonEnvironment returns the environment of hooks and of everything else that is no process.
+func (p *planner) commonEnvironment(f found, t supervisor.Target) (Environ, error) {
+	c := f.config
+	if err := p.credentials.check(c, c.User); err != nil {
+		return nil, err
+	}
+	env, err := p.environment(c, f.release, c.User, nil)
+	if err == nil && !t.DryRun {
+		err = p.secrets.store(c, env, c.User)
+	}
+	return env, err
 }
 
 // processEnvironment returns the environment of a process for a plan. It has all required variables.
@@ -353,12 +360,7 @@ func makeProcess(
 		Hook:       Hooked(p, done), Flag: flagged(p, done), Counts: counts(p, done), HookWait: hookWait(p, done),
 		AnswerWait: waitForAnswers(p),
 		NoFile:     p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
-	}
-	if p.Guard != nil {
-		out.Guard = makeGuard(p.Guard)
-	}
-	if r := p.Recycle; r != nil {
-		out.Recycle = &supervisor.Recycle{Memory: r.Memory, Every: r.Every, Requests: r.Requests, Interval: r.Interval}
+		Guard: makeGuard(p.Guard), Recycle: makeRecycle(p.Recycle),
 	}
 	if p.Health != nil {
 		out.Health = p.Health.WithProtocol(done.Protocol)
@@ -399,7 +401,17 @@ func completed(c *config.Config, r releases.Release, p config.Process, env Envir
 	return servers.Apply(in)
 }
 
+func makeRecycle(r *config.Recycle) *supervisor.Recycle {
+	if r == nil {
+		return nil
+	}
+	return &supervisor.Recycle{Memory: r.Memory, Every: r.Every, Requests: r.Requests, Interval: r.Interval}
+}
+
 func makeGuard(g *config.Guard) *supervisor.Guard {
+	if g == nil {
+		return nil
+	}
 	out := &supervisor.Guard{Off: g.Off, Warn: g.Warn, Points: g.Points, Factor: g.Factor, Control: g.Control}
 	if g.Latency != nil {
 		out.Latency = &supervisor.GuardLatency{Warn: g.Latency.Warn, Slower: g.Latency.Slower}

@@ -70,9 +70,7 @@ func (d *daemon) run() error {
 			stop()
 			return errors.Join(err, <-ended)
 		case err := <-ended:
-			if d.s.Left() {
-				d.api.LeaveToNext()
-			}
+			d.leaveSocket()
 			stopServing() // only now, so that status works during the stop
 			return errors.Join(err, <-served, d.cleanUp(&parts))
 		}
@@ -92,6 +90,13 @@ func start(ctx context.Context, part func(context.Context) error) <-chan error {
 	ended := make(chan error, 1)
 	go func() { ended <- part(ctx) }()
 	return ended
+}
+
+// leaveSocket leaves the control socket to the next daemon, if there is one.
+func (d *daemon) leaveSocket() {
+	if d.s.Left() {
+		d.api.LeaveToNext()
+	}
 }
 
 // cleanUp removes what no other daemon needs.
