@@ -12,7 +12,7 @@ import (
 // strategies lists the strategies in messages.
 const strategies = `"overlap" (the default), "rolling", "single" or "hold"`
 
-// strategy parses how the workers of a new generation replace the old ones, and the related keys.
+// strategy parses how the workers of a new generation replace the old ones, and the keys of its strategy.
 func (l *loader) strategy(key string, t processTable, p *Process) {
 	p.Strategy = api.Strategy(cmp.Or(t.Strategy, string(api.Overlap)))
 	listens := len(t.Listen) > 0
@@ -35,6 +35,11 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 	default:
 		l.at(key+".strategy", "strategy %q is not known: "+strategies, t.Strategy)
 	}
+	l.strategyKeys(key, t, p)
+}
+
+// strategyKeys parses the keys that only one strategy has.
+func (l *loader) strategyKeys(key string, t processTable, p *Process) {
 	if p.Strategy == api.Rolling {
 		p.Surge = int(l.number(key+".surge", t.Surge, 1, 1, int64(p.Instances)))
 	} else if t.Surge != nil {
