@@ -9,20 +9,8 @@ import (
 
 // Check returns an error for an answer that cannot be right.
 func (a *Answers) Check() error {
-	for _, domain := range a.Domains {
-		if !isDomain(strings.TrimPrefix(domain, ".")) {
-			return fmt.Errorf("invalid domain %q: use a name such as shop.example.com", domain)
-		}
-	}
-	for flag, path := range map[string]string{"base": a.Base, "cert": a.Cert, "key": a.Key} {
-		if path != "" && !safePath(path) {
-			return fmt.Errorf("invalid --%s %q: use an absolute path of letters, digits and -_.@+", flag, path)
-		}
-	}
-	if a.Address != "" {
-		if _, err := socket.ParseAddress(a.Address); err != nil {
-			return err
-		}
+	if err := a.checkPlaces(); err != nil {
+		return err
 	}
 	switch {
 	case a.Name != "" && appName(a.Name) != a.Name:
@@ -37,6 +25,25 @@ func (a *Answers) Check() error {
 		return fmt.Errorf("invalid --workers %d: use 1 to 1000", a.Workers)
 	}
 	return nil
+}
+
+// checkPlaces checks domains, paths and the address.
+func (a *Answers) checkPlaces() error {
+	for _, domain := range a.Domains {
+		if !isDomain(strings.TrimPrefix(domain, ".")) {
+			return fmt.Errorf("invalid domain %q: use a name such as shop.example.com", domain)
+		}
+	}
+	for flag, path := range map[string]string{"base": a.Base, "cert": a.Cert, "key": a.Key} {
+		if path != "" && !safePath(path) {
+			return fmt.Errorf("invalid --%s %q: use an absolute path of letters, digits and -_.@+", flag, path)
+		}
+	}
+	if a.Address == "" {
+		return nil
+	}
+	_, err := socket.ParseAddress(a.Address)
+	return err
 }
 
 // Set gives the answer to an UnknownError. It reports whether there is such an answer.

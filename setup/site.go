@@ -198,10 +198,7 @@ func (d *decider) serve(server, app string, asgi bool) string {
 	isFactory := d.project.Factory
 	switch server {
 	case "uvicorn":
-		if isFactory {
-			app = "--factory " + app
-		}
-		return "uvicorn --workers " + n + in("--app-dir") + " " + app
+		return "uvicorn --workers " + n + in("--app-dir") + " " + flaggedApp("--factory", app, isFactory)
 	case "hypercorn":
 		return "hypercorn" + factoryCall(app, isFactory)
 	case "granian":
@@ -209,20 +206,14 @@ func (d *decider) serve(server, app string, asgi bool) string {
 		if asgi {
 			kind = "asgi"
 		}
-		if isFactory {
-			app = "--factory " + app
-		}
-		return "granian --interface " + kind + " --workers " + n + in("--working-dir") + " " + app
+		return "granian --interface " + kind + " --workers " + n + in("--working-dir") + " " + flaggedApp("--factory", app, isFactory)
 	case "daphne":
 		return "daphne " + app
 	case "uwsgi", "pyuwsgi":
 		return "uwsgi --processes " + n + " --threads 4 --enable-threads" + in("--chdir") + " --module " +
 			strings.TrimSpace(factoryCall(app, isFactory))
 	case "waitress":
-		if isFactory {
-			app = "--call " + app
-		}
-		return "waitress-serve --threads 8 " + app
+		return "waitress-serve --threads 8 " + flaggedApp("--call", app, isFactory)
 	case "cheroot":
 		return "python -m cheroot" + factoryCall(app, isFactory)
 	}
@@ -235,6 +226,14 @@ func factoryCall(app string, isFactory bool) string {
 		return " '" + app + "()'"
 	}
 	return " " + app
+}
+
+// flaggedApp returns the word for an app, with an option before it for a factory.
+func flaggedApp(flag, app string, isFactory bool) string {
+	if isFactory {
+		return flag + " " + app
+	}
+	return app
 }
 
 // background adds Celery's processes.

@@ -101,17 +101,11 @@ func (c *command) options(args []string) {
 			c.words = append(c.words, args[i:]...)
 			return
 		}
-		name, value, joined := strings.Cut(word, "=")
-		at := slices.IndexFunc(table, func(o option) bool { return slices.Contains(o.names, name) })
-		if at < 0 && len(word) > 2 && word[0] == '-' && word[1] != '-' { // -w4, -b127.0.0.1:8000
-			name, value, joined = word[:2], word[2:], true
-			at = slices.IndexFunc(table, func(o option) bool { return o.value && slices.Contains(o.names, name) })
-		}
-		if at < 0 || c.words[0] == systemUWSGI && needsIt(name) {
+		o, name, value, joined := findOption(table, word)
+		if o == nil || c.words[0] == systemUWSGI && needsIt(name) {
 			c.words = append(c.words, word)
 			continue
 		}
-		o := table[at]
 		if o.value && !joined && i+1 < len(args) && (!strings.HasPrefix(args[i+1], "-") || o.what == isAddress) {
 			i++
 			value = args[i]
@@ -120,8 +114,22 @@ func (c *command) options(args []string) {
 	}
 }
 
+// findOption returns the option that a word names, and the value if that is joined to it; nil = none.
+func findOption(table []option, word string) (o *option, name, value string, joined bool) {
+	name, value, joined = strings.Cut(word, "=")
+	at := slices.IndexFunc(table, func(o option) bool { return slices.Contains(o.names, name) })
+	if at < 0 && len(word) > 2 && word[0] == '-' && word[1] != '-' { // -w4, -b127.0.0.1:8000
+		name, value, joined = word[:2], word[2:], true
+		at = slices.IndexFunc(table, func(o option) bool { return o.value && slices.Contains(o.names, name) })
+	}
+	if at < 0 {
+		return nil, name, value, joined
+	}
+	return &table[at], name, value, joined
+}
+
 // take does what an option says.
-func (c *command) take(o option, name, value string) {
+func (c *command) take(o *option, name, value string) {
 	switch o.what {
 	case isAddress:
 		c.sets = append(c.sets, address{value})
@@ -145,14 +153,7 @@ func (c *command) take(o option, name, value string) {
 		c.user = value
 		c.note("%s is the user", name)
 	case isDir:
-		if c.dir == "" && filepath.IsAbs(value) {
-			c.dir = value
-		}
-		if !filepath.IsAbs(value) && value != "." && value != "" {
-			c.words = append(c.words, name, value) // below the release
-			return
-		}
-		c.note("without %s: %s", name, o.because)
+		c.changeDir(o, name, value)
 	case isSelf:
 		c.note("without %s: %s", name, o.because)
 	case isGone:
@@ -160,7 +161,19 @@ func (c *command) take(o option, name, value string) {
 	}
 }
 
-// defaults are the ports of servers that are told a host alone.
+// changeDir takes an option that sets the directory. A directory inside the release stays in the command.
+func (c *command) changeDir(o *option, name, value string) {
+	if !filepath.IsAbs(value) && value != "." && value != "" {
+		c.words = append(c.words, name, value)
+		return
+	}
+	if c.dir == "" && filepath.IsAbs(value) {
+		c.dir = value
+	}
+	c.note("without %s: %s", name, o.because)
+}
+
+// defaultPort returns the port of a server whose options name only a host.
 func defaultPort(server string) string {
 	if server == "waitress" {
 		return "8080"

@@ -58,15 +58,20 @@ func literal(value string) string {
 	return ""
 }
 
+// builtInGunicorn are settings that superctl makes unnecessary.
+func builtInGunicorn() map[string]string {
+	return map[string]string{
+		"pidfile": watches, "daemon": watches, "reload": reloads, "reuse_port": "superctl itself moves traffic to the new workers",
+		"group": "the group is the user's", "chdir": "the working directory is the release",
+	}
+}
+
+// gunicornSetting imports a setting of gunicorn.conf.py.
 func (r *report) gunicornSetting(d directive) {
 	p := r.process("web")
 	value := literal(d.value)
 	const takeOut = "remove it from the file: "
-	builtIn := map[string]string{
-		"pidfile": watches, "daemon": watches, "reload": reloads, "reuse_port": "superctl itself moves traffic to the new workers",
-		"group": "the group is the user's", "chdir": "the working directory is the release",
-	}
-	if why := builtIn[d.key]; why != "" {
+	if why := builtInGunicorn()[d.key]; why != "" {
 		r.builtIn(d, takeOut+why)
 		return
 	}
@@ -94,10 +99,8 @@ func (r *report) gunicornSetting(d directive) {
 		}
 		r.kept(d, "the file, which gunicorn reads")
 	default:
-		if redact.IsSecret(d.key, value) && value != "" {
-			d.text = d.key + " = ***"
-		}
-		if d.key == "raw_env" || strings.Contains(d.key, "environ") {
+		secret := redact.IsSecret(d.key, value) && value != ""
+		if secret || d.key == "raw_env" || strings.Contains(d.key, "environ") {
 			d.text = d.key + " = ***"
 		}
 		r.kept(d, "the file, which gunicorn reads")

@@ -44,15 +44,17 @@ const (
 // KindOf returns the kind of a file by its name and its text, or "".
 func KindOf(f File) Kind {
 	base, ext := filepath.Base(f.Path), filepath.Ext(f.Path)
-	has := func(text string) bool { return strings.Contains("\n"+f.Text, "\n"+text) }
+	has := func(headings ...string) bool {
+		return slices.ContainsFunc(headings, func(h string) bool { return strings.Contains("\n"+f.Text, "\n"+h) })
+	}
 	switch {
-	case ext == ".service" || ext == ".socket" || has("[Service]") || has("[Socket]"):
+	case ext == ".service", ext == ".socket", has("[Service]", "[Socket]"):
 		return Unit
 	case strings.HasPrefix(base, "Procfile"):
 		return Procfile
-	case has("[watcher:") || has("[circus]"):
+	case has("[watcher:", "[circus]"):
 		return Circus
-	case has("[program:") || has("[supervisord]") || has("[fcgi-program:"):
+	case has("[program:", "[supervisord]", "[fcgi-program:"):
 		return Supervisor
 	case has("[uwsgi]"):
 		return UWSGI

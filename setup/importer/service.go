@@ -79,24 +79,7 @@ func forDropIn() []string {
 
 // service imports the section [Service].
 func (u *unitImport) service(d directive) {
-	if why, ok := builtInService()[d.key]; ok {
-		u.builtIn(d, why)
-		return
-	}
-	if why, ok := droppedService()[d.key]; ok {
-		if strings.HasPrefix(d.key, "SetCredential") {
-			name, _, _ := strings.Cut(d.value, ":")
-			d.text = d.key + "=" + name + ":***"
-		}
-		u.dropped(d, why)
-		return
-	}
-	if slices.Contains(forDropIn(), d.key) {
-		if d.key == "AmbientCapabilities" { // superctl@.service bounds them to none
-			u.out.DropIn = append(u.out.DropIn, "CapabilityBoundingSet="+d.value)
-		}
-		u.out.DropIn = append(u.out.DropIn, d.key+"="+d.value)
-		u.kept(d, "drop-in: "+d.key+"=")
+	if u.byName(d) {
 		return
 	}
 	switch d.key {
@@ -121,6 +104,31 @@ func (u *unitImport) service(d directive) {
 	default:
 		u.limits(d)
 	}
+}
+
+// byName imports a directive for which its name alone decides, and reports whether it is one.
+func (u *unitImport) byName(d directive) bool {
+	if why, ok := builtInService()[d.key]; ok {
+		u.builtIn(d, why)
+		return true
+	}
+	if why, ok := droppedService()[d.key]; ok {
+		if strings.HasPrefix(d.key, "SetCredential") {
+			name, _, _ := strings.Cut(d.value, ":")
+			d.text = d.key + "=" + name + ":***"
+		}
+		u.dropped(d, why)
+		return true
+	}
+	if slices.Contains(forDropIn(), d.key) {
+		if d.key == "AmbientCapabilities" { // superctl@.service bounds them to none
+			u.out.DropIn = append(u.out.DropIn, "CapabilityBoundingSet="+d.value)
+		}
+		u.out.DropIn = append(u.out.DropIn, d.key+"="+d.value)
+		u.kept(d, "drop-in: "+d.key+"=")
+		return true
+	}
+	return false
 }
 
 // limits imports directives that are keys of the process.
