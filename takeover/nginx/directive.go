@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -32,36 +33,58 @@ func (d *directive) argument() string {
 
 // parse returns the directives of a file, in their order. It splits the text as ngx_conf_read_token
 // does, but it keeps no escapes: an address has none. It does not read blocks of Lua.
-func parse(text string) (list []*directive, err error) {
-	var block, current *directive
+func parse(text string) ([]*directive, error) {
+	var p parser
 	for at := 0; ; {
 		var w word
 		if w, at = next(text, at); w.begin == len(text) {
 			break
 		}
 		line := 1 + strings.Count(text[:w.begin], "\n")
-		switch {
-		case w.mark == 0 && current == nil:
-			current = &directive{line: line, in: block, words: []word{w}}
-			list = append(list, current)
-		case w.mark == 0:
-			current.words = append(current.words, w)
-		case w.mark == '}' && current == nil && block != nil:
-			block = block.in
-		case w.mark == ';' && current != nil:
-			current = nil
-		case w.mark == '{' && current != nil && strings.HasSuffix(current.name(), "_by_lua_block"):
-			return nil, fmt.Errorf("line %d: a block of Lua", line)
-		case w.mark == '{' && current != nil:
-			block, current = current, nil
-		default:
-			return nil, fmt.Errorf("line %d: unexpected %q", line, string(w.mark))
+		if w.mark == 0 {
+			p.add(w, line)
+		} else if err := p.end(w.mark); err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 	}
-	if block != nil || current != nil {
+	if p.block != nil || p.current != nil {
 		return nil, fmt.Errorf("line %d: unexpected end of the file", 1+strings.Count(text, "\n"))
 	}
-	return list, nil
+	return p.list, nil
+}
+
+// parser joins words to directives.
+type parser struct {
+	list    []*directive
+	block   *directive // the block that is open; nil = none
+	current *directive // the directive that has not ended; nil = none
+}
+
+// add adds a word to the directive, or begins one.
+func (p *parser) add(w word, line int) {
+	if p.current != nil {
+		p.current.words = append(p.current.words, w)
+		return
+	}
+	p.current = &directive{line: line, in: p.block, words: []word{w}}
+	p.list = append(p.list, p.current)
+}
+
+// end ends a directive or a block at a mark.
+func (p *parser) end(mark byte) error {
+	switch {
+	case mark == '}' && p.current == nil && p.block != nil:
+		p.block = p.block.in
+	case mark == ';' && p.current != nil:
+		p.current = nil
+	case mark == '{' && p.current != nil && strings.HasSuffix(p.current.name(), "_by_lua_block"):
+		return errors.New("a block of Lua")
+	case mark == '{' && p.current != nil:
+		p.block, p.current = p.current, nil
+	default:
+		return fmt.Errorf("unexpected %q", string(mark))
+	}
+	return nil
 }
 
 // next returns the word that begins at or after an offset, and where the next one can begin. At the

@@ -119,61 +119,55 @@ func isUpstreamServer(d *directive) bool {
 
 // pass edits a directive that passes requests on, and refuses others that name the old address.
 func (e *editor) pass(f *file, d *directive) error {
-	unclear := func(format string, args ...any) error {
-		return &UnclearError{f.Path, d.line, fmt.Sprintf(format, args...)}
-	}
-	switch d.name() {
-	case "listen":
+	switch {
+	case d.name() == "listen", isUpstreamServer(d):
 		return nil
-	case "server":
-		if isUpstreamServer(d) {
-			return nil
+	case d.name() == "proxy_pass":
+		return e.proxy(f, d)
+	case d.name() == "uwsgi_pass":
+		if done, err := e.uwsgi(f, d); done || err != nil {
+			return err
 		}
-	case "proxy_pass":
-		return e.proxy(f, d, unclear)
-	case "uwsgi_pass":
-		b := parseBackend(d.argument(), "")
-		u := e.upstreams[d.argument()]
-		switch {
-		case e.TLS && (e.old(b) || u != nil && u.ours):
-			return unclear("uwsgi_pass to a server with TLS")
-		case e.old(b):
-			f.replace(d.args()[0], b.text, e.To)
-			return nil
-		}
+	case strings.HasSuffix(d.name(), "_pass") && e.isOurs(d.argument()):
+		return f.unclear(d, "%s to the old server", d.name())
 	}
-	if u := e.upstreams[d.argument()]; u != nil && u.ours && strings.HasSuffix(d.name(), "_pass") && d.name() != "uwsgi_pass" {
-		return unclear("%s to the old server", d.name())
-	}
-	for _, a := range d.args() {
-		if slices.ContainsFunc(e.From, func(l socket.Listening) bool { return mentions(a.text, l, e.Own) }) {
-			return unclear("%s has the address of the old server", d.name())
-		}
+	if slices.ContainsFunc(d.args(), func(a word) bool { return e.mentions(a.text) }) {
+		return f.unclear(d, "%s has the address of the old server", d.name())
 	}
 	return nil
 }
 
+// uwsgi edits a uwsgi_pass, and reports whether it leads to the old server.
+func (e *editor) uwsgi(f *file, d *directive) (done bool, err error) {
+	b := parseBackend(d.argument(), "")
+	old := e.old(b)
+	if e.TLS && (old || e.isOurs(d.argument())) {
+		return false, f.unclear(d, "uwsgi_pass to a server with TLS")
+	}
+	if old {
+		f.replace(d.args()[0], b.text, e.To)
+	}
+	return old, nil
+}
+
 // proxy edits a proxy_pass. In a stream it has no scheme.
-func (e *editor) proxy(f *file, d *directive, unclear func(string, ...any) error) error {
+func (e *editor) proxy(f *file, d *directive) error {
 	arg := d.argument()
 	scheme, rest, hasScheme := strings.Cut(arg, "://")
 	if !hasScheme {
 		scheme, rest = "", arg
 	}
 	b := parseBackend(rest, map[string]string{"http": "80", "https": "443"}[scheme])
-	u := e.upstreams[b.text]
-	direct, arrived, group := e.old(b), b.text == e.To, u != nil && u.ours
+	direct, arrived, group := e.old(b), b.text == e.To, e.isOurs(b.text)
 	e.arrived = e.arrived || arrived
-	switch {
-	case !direct && !arrived && !group:
-		if slices.ContainsFunc(e.From, func(l socket.Listening) bool { return mentions(arg, l, e.Own) }) {
-			return unclear("superctl does not understand this proxy_pass to the old server")
+	if !direct && !arrived && !group {
+		if e.mentions(arg) {
+			return f.unclear(d, "superctl does not understand this proxy_pass to the old server")
 		}
 		return nil
-	case e.TLS && !hasScheme:
-		return unclear("nginx passes the TLS of its clients on to the old server")
-	case e.TLS && group && scheme == "https" && u.others:
-		return unclear("proxy_pass with https to a group that has other servers, too")
+	}
+	if why := e.needsTLS(scheme, b.text); why != "" {
+		return f.unclear(d, "%s", why)
 	}
 	old, to := b.text, b.text
 	if direct {
@@ -188,6 +182,30 @@ func (e *editor) proxy(f *file, d *directive, unclear func(string, ...any) error
 	}
 	f.replace(d.args()[0], old, to)
 	return nil
+}
+
+// needsTLS returns why a proxy_pass cannot lead to the new server, because that does not speak TLS; "" = it can.
+func (e *editor) needsTLS(scheme, name string) string {
+	switch {
+	case !e.TLS:
+		return ""
+	case scheme == "":
+		return "nginx passes the TLS of its clients on to the old server"
+	case scheme == "https" && e.isOurs(name) && e.upstreams[name].others:
+		return "proxy_pass with https to a group that has other servers, too"
+	}
+	return ""
+}
+
+// isOurs reports whether a name is that of an upstream which has the old server.
+func (e *editor) isOurs(name string) bool {
+	u := e.upstreams[name]
+	return u != nil && u.ours
+}
+
+// mentions reports whether a text has the address of the old server in it.
+func (e *editor) mentions(text string) bool {
+	return slices.ContainsFunc(e.From, func(l socket.Listening) bool { return mentions(text, l, e.Own) })
 }
 
 // exchange returns the old address and the new one. nginx has a colon between the path of a socket
@@ -209,6 +227,11 @@ func (e *editor) old(b backend) bool {
 	is := slices.ContainsFunc(e.From, func(l socket.Listening) bool { return b.leadsTo(l, e.Own) })
 	e.found = e.found || is
 	return is
+}
+
+// unclear returns the error for a directive that a changed address alone would not do for.
+func (f *file) unclear(d *directive, format string, args ...any) error {
+	return &UnclearError{f.Path, d.line, fmt.Sprintf(format, args...)}
 }
 
 // replace replaces the first occurrence of a text in a word.
