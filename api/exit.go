@@ -21,7 +21,8 @@ type ExitCode struct {
 func ExitCodes() []ExitCode {
 	return []ExitCode{
 		{ExitDone, "done, or there was nothing to do"},
-		{ExitAborted, "aborted: the change was refused or failed, and the live release is untouched; or the command was interrupted"},
+		{ExitAborted, "aborted: the change was refused or failed, and the live release is untouched; or the command was interrupted, " +
+			"or its output could not be written"},
 		{ExitUsage, "wrong command or config"},
 		{ExitUnreachable, "the daemon, or a host, cannot be reached"},
 		{ExitBusy, "another change is in progress"},

@@ -50,6 +50,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	app.Reader = stdin
 	err := commandline.Run(app, args, overview)
+	err = unwritten(err, terminal.WriteError(c.Stdout))
 	code := exitCode(err)
 	var printed *console.OutcomeError
 	var exit *commandline.ExitError
@@ -57,6 +58,16 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		terminal.Prose(c.Stderr, "superctl: %v", hinted(err))
 	}
 	return code
+}
+
+// unwritten returns the error of a command of whose output a part could not be written, because of
+// failed, unless the command has failed for another reason.
+func unwritten(err, failed error) error {
+	var concluded *console.UnwrittenError
+	if failed == nil || errors.As(err, &concluded) || err != nil && !errors.Is(err, failed) {
+		return err
+	}
+	return &console.UnwrittenError{Err: failed}
 }
 
 // hidden runs the hidden command of a word: a program that superctl starts from its own file, or a text

@@ -6,6 +6,8 @@
 package console
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -44,17 +46,35 @@ func (c *Console) Progress(cc *cli.Context) *Progress {
 // the exit code.
 func (c *Console) Conclude(cc *cli.Context, out any, result api.Result, show func()) error {
 	if cc.Bool("json") {
-		if err := c.JSON(out); err != nil {
-			return err
-		}
+		_ = c.JSON(out) // the error is asked for below
 	} else {
 		show()
 	}
 	if result != api.Done {
 		return &OutcomeError{result}
 	}
+	if err := terminal.WriteError(c.Stdout); err != nil && !errors.Is(err, errStalled) {
+		return &UnwrittenError{Command: cc.Command.Name, Err: err}
+	}
 	return nil
 }
+
+// UnwrittenError is a command whose output could not be written. What the command was to do is done.
+type UnwrittenError struct {
+	Command string // "" for one that only shows something
+	Err     error
+}
+
+// Error names the reason, and what was done in spite of it.
+func (e *UnwrittenError) Error() string {
+	if e.Command == "" {
+		return fmt.Sprintf("the output could not be written: %v", e.Err)
+	}
+	return fmt.Sprintf("%s is done, but its output could not be written: %v", e.Command, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *UnwrittenError) Unwrap() error { return e.Err }
 
 // OutcomeError is a change that did not succeed and whose outcome was already printed.
 type OutcomeError struct{ Result api.Result }

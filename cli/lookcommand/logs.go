@@ -3,6 +3,7 @@
 package lookcommand
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -23,7 +24,7 @@ func Logs(con *console.Console) *cli.Command {
 		UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME] [--heartbeat DURATION] [--json]",
 		Description: `Shows the newest lines of the workers' stdout and stderr that the daemon keeps in memory. The
 journal has all lines, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION and
-SUPERCTL_INSTANCE.
+SUPERCTL_INSTANCE. With --json each line is an object.
 
    superctl logs -f --process web
    journalctl SUPERCTL_APP=shop SUPERCTL_RELEASE=2026-11-23-1`,
@@ -64,28 +65,42 @@ func (c *command) logs(cc *cli.Context) error {
 		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
 	}
 	lines := 0
+	var unwritten error
 	err = daemonClient.Logs(ctx, q, func(l api.LogLine) {
-		lines++
-		if cc.Bool("json") {
-			_ = c.JSON(l)
+		if unwritten != nil {
 			return
 		}
-		c.logLine(l)
+		lines++
+		if unwritten = c.logLine(l, cc.Bool("json")); unwritten != nil {
+			stop()
+		}
 	})
+	if unwritten != nil {
+		return &console.UnwrittenError{Err: unwritten}
+	}
 	if err == nil && lines == 0 && ctx.Err() == nil && !cc.Bool("json") {
 		terminal.Prose(c.Stderr, "superctl: %s", noLines(cc, q))
 	}
 	return err
 }
 
-// logLine prints a line of a worker. A file or another program gets the unchanged bytes of its text.
-func (c *command) logLine(l api.LogLine) {
+// logLine prints a line of a worker, as a line of JSON or for people. A file or another program gets
+// the unchanged bytes of its text.
+func (c *command) logLine(l api.LogLine, asJSON bool) error {
+	if asJSON {
+		line, err := json.Marshal(l)
+		if err != nil {
+			return err
+		}
+		return terminal.WriteJSONLine(c.Stdout, line)
+	}
 	out := terminal.Raw(c.Stdout)
 	if terminal.Is(out) {
 		out = c.Stdout
 	}
 	origin := fmt.Sprintf("%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release)
-	fmt.Fprintf(out, "%s %s\n", terminal.PaletteFor(c.Stdout).Dim(origin), l.Text)
+	_, err := fmt.Fprintf(out, "%s %s\n", terminal.PaletteFor(c.Stdout).Dim(origin), l.Text)
+	return err
 }
 
 // noLines returns why there may be no lines, and where there may be more.

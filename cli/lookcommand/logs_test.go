@@ -3,12 +3,16 @@
 package lookcommand
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"testing"
 
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/console"
+	"superctl/cli/terminal"
 )
 
 func TestLogsWithoutLinesSayWhereOlderOnesAre(t *testing.T) {
@@ -19,5 +23,26 @@ func TestLogsWithoutLinesSayWhereOlderOnesAre(t *testing.T) {
 	const want = "the daemon keeps no lines of process web of release r42; journalctl -u superctl@NAME has older ones"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestEachLineOfTheLogsIsALineOfJSON(t *testing.T) {
+	var out bytes.Buffer
+	c := &command{&console.Console{Stdout: terminal.NewScreen(&out)}}
+	want := []api.LogLine{{Process: "web", Text: "a\nb"}, {Process: "web", Text: "\x1b[31m{\u0085"}}
+	for _, line := range want {
+		if err := c.logLine(line, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n"))
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines:\n%s", len(lines), out.Bytes())
+	}
+	for i, line := range lines {
+		var got api.LogLine
+		if err := json.Unmarshal(line, &got); err != nil || got != want[i] {
+			t.Errorf("%s: %+v, %v", line, got, err)
+		}
 	}
 }

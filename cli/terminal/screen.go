@@ -4,11 +4,13 @@
 package terminal
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"superctl/plain"
 )
@@ -16,10 +18,38 @@ import (
 // Screen is the output of a command. Text from applications, releases and daemons is untrusted, so
 // Screen removes all control sequences (package plain), even if the output is not a terminal.
 // superctl's own colours are encoded with a byte that no text contains.
-type Screen struct{ out io.Writer }
+type Screen struct {
+	out io.Writer
+
+	mu     sync.Mutex
+	failed error
+}
 
 // NewScreen returns a Screen that writes to out.
-func NewScreen(out io.Writer) *Screen { return &Screen{out} }
+func NewScreen(out io.Writer) *Screen { return &Screen{out: out} }
+
+// Failed returns why the first text that did not reach the output could not be written, or nil.
+// Commands print without looking at each error, and ask for it once, at their end.
+func (s *Screen) Failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// fail keeps the first error.
+func (s *Screen) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = cmp.Or(s.failed, err)
+}
+
+// WriteError returns why text could not be written to w, or nil. It knows this of a Screen only.
+func WriteError(w io.Writer) error {
+	if s, ok := w.(*Screen); ok {
+		return s.Failed()
+	}
+	return nil
+}
 
 // mark begins a control sequence of superctl's own, and the letter m ends it. The byte never occurs
 // in UTF-8, and text from JSON and TOML is always UTF-8.
@@ -50,6 +80,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 		b.WriteString(sequence + plain.Text(text))
 	}
 	if _, err := io.WriteString(s.out, b.String()); err != nil {
+		s.fail(err)
 		return 0, err
 	}
 	return len(p), nil
@@ -101,12 +132,20 @@ type terminalJSON struct{ out io.Writer }
 func WriteJSON(out io.Writer, v any) error {
 	enc := json.NewEncoder(terminalJSON{Raw(out)})
 	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	return noted(out, enc.Encode(v))
 }
 
 // WriteJSONLine writes JSON of one line, as other programs read it.
 func WriteJSONLine(out io.Writer, line []byte) error {
 	_, err := terminalJSON{Raw(out)}.Write(append(line, '\n'))
+	return noted(out, err)
+}
+
+// noted keeps the error of a write past a Screen.
+func noted(out io.Writer, err error) error {
+	if s, ok := out.(*Screen); ok {
+		s.fail(err)
+	}
 	return err
 }
 
