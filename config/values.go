@@ -134,6 +134,8 @@ func (l *values) words(key, what string, v any) []string {
 		case ShellSyntax(words) != "":
 			l.at(key, "%s: %s is for a shell, and none runs it: write [\"sh\", \"-c\", \"...\"] (or two commands)",
 				what, ShellSyntax(words))
+		case shellMistake(v) != "":
+			l.at(key, "%s: %s", what, shellMistake(v))
 		}
 		return words
 	case []any:
@@ -145,8 +147,12 @@ func (l *values) words(key, what string, v any) []string {
 			}
 			words[i] = word
 		}
-		if len(v) == 0 || v[0] == "" {
+		switch {
+		case len(v) == 0 || v[0] == "":
 			l.at(key, "%s: it is empty", what)
+		case len(v) == 1 && strings.Contains(words[0], " ") && !strings.HasPrefix(words[0], "/"):
+			l.at(key, "%s: \"%s ...\" is one word of a list: write each word in quotes of its own, or the command without brackets",
+				what, strings.Fields(words[0] + " ?")[0])
 		}
 		return words
 	default:
