@@ -55,6 +55,9 @@ func shellMistake(text string) string {
 			return w + none + "write the absolute path"
 		case expansion.MatchString(w):
 			found := expansion.FindString(w)
+			if found == "$(" && path.Base(words[0]) == "uwsgi" {
+				continue // uWSGI puts the variable there itself
+			}
 			if strings.HasPrefix(found, "${") {
 				found += "}"
 			}
