@@ -1,13 +1,13 @@
 // Package apps makes releases of the test project: a small real Django site with a virtualenv in
 // each release.
 //
-// Making a release takes about 100 ms, because its virtualenv is made without pip and finds the
-// packages in the cache of scripts/deps by a .pth file. What superctl reads of a virtualenv belongs
-// to the release and is as pip leaves it: the interpreter's path, pyvenv.cfg, and console scripts
-// with that interpreter (uWSGI, which is not a script, is a copy). Releases share only the code of
-// the packages, as if each had installed the same lock file.
+// Making a release takes some milliseconds, because its virtualenv is a copy of the cache of
+// scripts/deps without the packages, and finds those by a .pth file. What superctl reads of a
+// virtualenv belongs to the release and is as pip leaves it: the interpreter's path, pyvenv.cfg, and
+// console scripts with that interpreter (uWSGI, which is not a script, is a copy). Releases share
+// only the code of the packages, as if each had installed the same lock file.
 //
-// It runs only `python -m venv`, and knows nothing of superctl.
+// It runs no program, and knows nothing of superctl.
 package apps
 
 import (
@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -136,22 +135,12 @@ func servers() []string {
 }
 
 func (b Builder) virtualenv(venv string, be Behaviour) error {
-	base, err := filepath.EvalSymlinks(filepath.Join(b.Cache, "bin", "python3"))
+	own, err := b.emptyVirtualenv(venv)
 	if err != nil {
-		return fmt.Errorf("the cache of scripts/deps: %w", err)
+		return fmt.Errorf("virtualenv: the cache of scripts/deps: %w", err)
 	}
-	if out, err := exec.Command(base, "-m", "venv", "--without-pip", venv).CombinedOutput(); err != nil {
-		return fmt.Errorf("python -m venv: %w: %s", err, out)
-	}
-	packages, err := filepath.Glob(filepath.Join(b.Cache, "lib", "python3.*", "site-packages"))
-	if err != nil || len(packages) != 1 {
-		return fmt.Errorf("the cache of scripts/deps: site-packages: %v", packages)
-	}
-	own, err := filepath.Glob(filepath.Join(venv, "lib", "python3.*", "site-packages"))
-	if err != nil || len(own) != 1 {
-		return fmt.Errorf("virtualenv: site-packages: %v", own)
-	}
-	if err := os.WriteFile(filepath.Join(own[0], "cache.pth"), []byte(packages[0]+"\n"), 0o644); err != nil {
+	shared := filepath.Join(b.Cache, "lib", filepath.Base(filepath.Dir(own)), "site-packages")
+	if err := os.WriteFile(filepath.Join(own, "cache.pth"), []byte(shared+"\n"), 0o644); err != nil {
 		return err
 	}
 	for _, name := range servers() {
