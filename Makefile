@@ -68,8 +68,9 @@ test-systemd: ## the tests on real systemd, with another one than this machine's
 	@tools/test-systemd $(SUITE) $(ABOUT:%=e2e/systemd/%)
 
 .PHONY: test-deaths
-test-deaths: deps ## the daemon dies at all fault points of all scenarios, on real servers; `make test` has it die at each kind of point
-	SUPERCTL_E2E_POINTS=all tools/test -run TestADaemonThatDiesAtAnyPoint $(ARGS) ./e2e/site
+test-deaths: deps ## the daemon dies at all points of all scenarios, the operator and the cables at all steps; `make test` has each kind once
+	SUPERCTL_E2E_POINTS=all SEEDS=$${SEEDS:-100} tools/test \
+		-run 'TestADaemonThatDiesAtAnyPoint|AtAnyStepIsOvercome|TestRandomRunsOfRealDaemons' $(ARGS) ./e2e/site ./e2e/fleet
 
 .PHONY: takeovers
 takeovers: deps ## every kind of server is taken over twenty times under load, and killed at each step; SUPERCTL_TAKEOVERS=5 for fewer
