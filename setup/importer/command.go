@@ -50,7 +50,7 @@ func words(line string) ([]string, bool) {
 	if slices.Contains([]string{"sh", "bash", "dash"}, name) && len(list) == 3 && strings.HasPrefix(list[1], "-") &&
 		strings.HasSuffix(list[1], "c") {
 		inner := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(list[2]), "exec "))
-		if !strings.ContainsAny(inner, "|&;<>$`(){}*\n") {
+		if !strings.ContainsAny(inner, "|&;<>$`(){}*~\n") && !assignment.MatchString(inner) {
 			if simple, err := shellquote.Split(inner); err == nil && len(simple) > 0 {
 				return simple, true
 			}

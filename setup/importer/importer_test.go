@@ -298,6 +298,49 @@ func TestTheProcfileThatAUnitRunsIsImportedWithIt(t *testing.T) {
 	}
 }
 
+func TestALineForAShellBecomesACommandWithoutOne(t *testing.T) {
+	source := Source{OpenProject: func(path string) (string, error) {
+		if path == "/srv/notes/.env" {
+			return "WORKERS=3\nAPI_TOKEN=a-secret-of-notes\n", nil
+		}
+		return "", os.ErrNotExist
+	}}
+	for _, tc := range []struct {
+		line, command, env, notes string
+	}{
+		{"web: exec gunicorn notes:app", "gunicorn notes:app", "", "on 127.0.0.1:8000"},
+		{"web: gunicorn -w $WORKERS notes:app", "gunicorn -w 3 notes:app", "", ""},
+		{"web: gunicorn -w ${CORES:-4} notes:app", "gunicorn -w 4 notes:app", "", "$CORES is 4"},
+		{"web: gunicorn -w $WEB_CONCURRENCY --threads=\"$T\" notes:app", "gunicorn notes:app", "", "left out: -w $WEB_CONCURRENCY"},
+		{"web: A=1 B='2 3' exec gunicorn notes:app", "gunicorn notes:app", "A=1 B=2 3", "B is in env"},
+		{"web: cd src && gunicorn notes:app", "cd src '&&' gunicorn notes:app", "", "superctl runs no shell"},
+		{"w: cd src && rq worker", "sh -c 'cd src && rq worker'", "", ""},
+		{"w: rq worker --name $HOSTNAME", "sh -c 'exec rq worker --name $HOSTNAME'", "", ""},
+		{"w: rq worker --token $API_TOKEN", "sh -c 'exec rq worker --token $API_TOKEN'", "", ""},
+		{"w: ~/bin/worker", "sh -c 'exec ~/bin/worker'", "", ""},
+		{"w: A=1 rq worker '$A'", "rq worker '$A'", "A=1", ""},
+		{"w: A=$B rq worker", "sh -c 'A=$B rq worker'", "", ""},
+		{"w: rq worker 2>&1 | tee log", "sh -c 'rq worker 2>&1 | tee log'", "", ""},
+	} {
+		out, err := source.Read(File{"/srv/notes/Procfile", tc.line + "\n"})
+		if err != nil || len(out.Processes) != 1 {
+			t.Fatalf("%s: %+v, %v", tc.line, out, err)
+		}
+		p, env := out.Processes[0], []string{}
+		for _, v := range p.Env {
+			env = append(env, v.Name+"="+v.Value)
+		}
+		why := out.Lines[len(out.Lines)-1].Why
+		if p.Command != tc.command || strings.Join(env, " ") != tc.env || !strings.Contains(why, tc.notes) {
+			t.Errorf("%s:\ncommand %q, env %q, notes %q", tc.line, p.Command, env, why)
+		}
+	}
+	out, err := source.Read(File{"Procfile", "release: A=1 python manage.py migrate\n"})
+	if err != nil || !slices.Equal(out.Before, []string{"sh -c 'A=1 python manage.py migrate'"}) {
+		t.Errorf("%q, %v", out.Before, err)
+	}
+}
+
 func TestAnUnknownFileIsRefused(t *testing.T) {
 	for _, f := range []File{{"a.txt", "hello"}, {"x.yml", "a: 1"}, {"deploy.yml", "\nservice: [\n"}} {
 		if _, err := (Source{}).Read(f); err == nil {

@@ -3,7 +3,6 @@ package importer
 import (
 	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 var (
@@ -36,22 +35,30 @@ func (r *report) procfileLines(f File) {
 		}
 		name, line := m[1], m[2]
 		if name == "release" {
-			r.out.Before = append(r.out.Before, importCommand(line, "").text())
-			r.kept(d, "hooks.before")
+			r.releaseLine(d, line)
 			continue
 		}
 		port := standard
 		if p := portVariable.FindStringSubmatch(line); p != nil && p[1] != "" {
 			port = p[1]
 		}
-		p, c := r.addProcess(name, portVariable.ReplaceAllString(line, port))
+		l := r.unshell(portVariable.ReplaceAllString(line, port), name == "web")
+		p, c := r.addProcess(name, l.command)
+		r.addVariables(p, l.env)
 		if name == "web" && len(p.Listen) == 0 && c.server != "celery" {
 			r.listen(p, "127.0.0.1:"+port)
 			c.note("on 127.0.0.1:%s", port)
 		}
-		if strings.ContainsAny(strings.Join(c.words, " "), "$`") {
-			c.note("commands run without a shell: $VARIABLE is not replaced")
-		}
-		r.kept(d, "process."+p.Name+".command", c.notes...)
+		r.kept(d, "process."+p.Name+".command", append(l.notes, c.notes...)...)
 	}
+}
+
+// releaseLine imports the command that runs once before a release. Hooks have the variables of [env] only.
+func (r *report) releaseLine(d directive, line string) {
+	l := r.unshell(line, false)
+	if len(l.env) > 0 {
+		l = shellLine{command: joinWords([]string{"sh", "-c", line})}
+	}
+	r.out.Before = append(r.out.Before, importCommand(l.command, "").text())
+	r.kept(d, "hooks.before", l.notes...)
 }

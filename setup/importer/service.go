@@ -174,7 +174,8 @@ func (u *unitImport) duration(d directive, key, otherwise string) {
 // exec imports a command.
 func (u *unitImport) exec(d directive) {
 	line := strings.TrimLeft(d.value, "-@:+!|")
-	line, notes := u.expanded(line)
+	line, said, unknown := u.expanded(line)
+	notes := slices.Concat(said, unknown, unspecified(line))
 	if d.key == "ExecStart" {
 		p, c := u.addProcess("web", line)
 		c.notes = append(c.notes, notes...)
@@ -262,30 +263,13 @@ func (r *report) addVariables(p *setup.Process, list []setup.Variable) {
 	}
 }
 
-// variable matches a variable in a command of a unit (systemd.service(5), COMMAND LINES).
-var variable = regexp.MustCompile(`\$\{(\w+)\}|\$(\w+)`)
-
 // specifier matches what systemd replaces and superctl cannot (systemd.unit(5), SPECIFIERS).
 var specifier = regexp.MustCompile(`%[hHuUtSCLdEfp]\b|%[hHuU]/`)
 
-// expanded returns a command with the variables of the unit replaced, because superctl does not do
-// so, and what could not be replaced. A secret stays out of the command.
-func (u *unitImport) expanded(line string) (string, []string) {
-	var notes []string
-	line = variable.ReplaceAllStringFunc(line, func(text string) string {
-		name := strings.Trim(text, "${}")
-		value, known := u.values[name]
-		if i := slices.IndexFunc(u.out.Env, func(v setup.Variable) bool { return v.Name == name }); i >= 0 && !known {
-			value, known = u.out.Env[i].Value, true
-		}
-		if known && !redact.IsSecret(name, value) {
-			return value
-		}
-		notes = append(notes, text+" is not replaced: commands run without a shell")
-		return text
-	})
+// unspecified returns notes about the specifiers in a command, which superctl does not replace.
+func unspecified(line string) (notes []string) {
 	for _, s := range specifier.FindAllString(line, -1) {
 		notes = append(notes, s+" is not replaced: write what systemd makes of it")
 	}
-	return line, notes
+	return notes
 }
