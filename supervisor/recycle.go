@@ -32,10 +32,10 @@ const recycleSpread = 0.1
 // daemon measures again.
 type recycling struct {
 	*core
-	owner   *Supervisor
-	round   *recycleRound // that is due or under way; nil = none
-	places  map[string]*recyclePlace
-	unknown []Trouble // limits without an effect
+	owner  *Supervisor
+	round  *recycleRound // that is due or under way; nil = none
+	places map[string]*recyclePlace
+	noted  []Trouble // limits without an effect, and workers that stay above one
 }
 
 // recycleRound is one look at all workers that have limits. Owned by Run.
@@ -47,6 +47,7 @@ type recyclePlace struct {
 	turn   int     // of the worker that the fields to the next blank line are about
 	spread float64 // from 0 to recycleSpread
 	before uint64  // requests of earlier workers in the same place
+	first  uint64  // bytes at its first measurement; 0 = none yet, alreadyTried = it has been due before
 
 	tries int // replacements since a worker was within its limits
 	last  time.Time
@@ -113,7 +114,7 @@ func (rc *recycling) place(in *instance) *recyclePlace {
 		rc.places[in.String()] = p
 	}
 	if p.of != in || p.turn != in.turn {
-		p.of, p.turn, p.spread, p.before = in, in.turn, recycleSpread*rc.os.chance(), 0
+		p.of, p.turn, p.spread, p.before, p.first = in, in.turn, recycleSpread*rc.os.chance(), 0, 0
 		if !p.heavy {
 			p.tries = 0 // a new worker has no age and no requests
 		}
@@ -127,6 +128,10 @@ func (rc *recycling) place(in *instance) *recyclePlace {
 // unknownCount stands for a number of requests that was not read yet.
 const unknownCount = ^uint64(0)
 
+// alreadyTried stands for the first measurement of a worker whose replacement has failed: that it
+// grows does not help its successor.
+const alreadyTried = ^uint64(0)
+
 // early returns an age a little below the limit.
 func (p *recyclePlace) early(limit time.Duration) time.Duration {
 	return limit - time.Duration(p.spread*float64(limit))
@@ -139,6 +144,14 @@ func (p *recyclePlace) pause() time.Duration {
 		return 0
 	}
 	return replacementWait(p.tries-1) - time.Since(p.last)
+}
+
+// leaks reports whether a worker has grown by a quarter of its limit since its first measurement. Its
+// predecessor was replaced with reason then, even if the worker was above the limit when it was first
+// measured, and there is nothing to wait for.
+func (p *recyclePlace) leaks(m *measured) bool {
+	limit := m.in.proc.Recycle.Memory
+	return m.heavy() && m.memory-min(p.first, m.memory) >= limit/4
 }
 
 // measured is a worker that was looked at.
@@ -206,7 +219,7 @@ func (rc *recycling) take(r *recycleRound, list []*measured) {
 	if rc.round != r {
 		return
 	}
-	rc.round, rc.unknown = nil, nil
+	rc.round, rc.noted = nil, nil
 	due := rc.limited()
 	var chosen *measured
 	var why string
@@ -216,12 +229,17 @@ func (rc *recycling) take(r *recycleRound, list []*measured) {
 		}
 		rc.noteUnknown(m)
 		p := rc.place(m.in)
+		if p.first == 0 {
+			p.first = m.memory
+		}
 		reached := p.reached(m)
 		switch {
 		case reached == "":
 			p.tries = 0
-		case chosen == nil && p.pause() <= 0:
+		case chosen == nil && (p.pause() <= 0 || p.leaks(m)):
 			chosen, why = m, reached
+		case p.pause() > 0:
+			rc.note(m, fmt.Sprintf("%s; superctl replaces it again in %s", reached, plain.Duration(p.pause())))
 		}
 	}
 	if chosen != nil {
@@ -235,22 +253,24 @@ func (m *measured) heavy() bool {
 	return limit > 0 && m.memory >= limit
 }
 
-// noteUnknown notes the limits of a worker whose figure is not known, for the status.
+// noteUnknown notes the limits of a worker whose figure is not known.
 func (rc *recycling) noteUnknown(m *measured) {
 	limits := m.in.proc.Recycle
-	note := func(why string) {
-		rc.unknown = append(rc.unknown, Trouble{Of: m.in.String(), Since: m.in.since, Why: why})
-	}
 	if limits.Memory > 0 && m.memory == 0 {
-		note("recycle.memory has no effect: its memory cannot be measured")
+		rc.note(m, "recycle.memory has no effect: its memory cannot be measured")
 	}
 	if limits.Requests > 0 && !m.counts {
-		note("recycle.requests has no effect: its requests are not counted")
+		rc.note(m, "recycle.requests has no effect: its requests are not counted")
 	}
 }
 
-// withoutEffect returns the limits that have no effect, for the status.
-func (rc *recycling) withoutEffect() []Trouble { return rc.unknown }
+// note adds what the status says of a worker until the next measurement.
+func (rc *recycling) note(m *measured, why string) {
+	rc.noted = append(rc.noted, Trouble{Of: m.in.String(), Since: m.in.since, Why: why})
+}
+
+// troubles returns the limits that have no effect and the workers that stay above one, for the status.
+func (rc *recycling) troubles() []Trouble { return rc.noted }
 
 // reached says which limit a worker has reached; "" = none.
 func (p *recyclePlace) reached(m *measured) string {
@@ -280,7 +300,7 @@ func (rc *recycling) replace(in *instance, why string, heavy bool) {
 	if p.tries > 0 {
 		why += fmt.Sprintf("; the last attempt to replace it was %s ago", plain.Duration(time.Since(p.last)))
 	}
-	p.tries, p.last, p.heavy = p.tries+1, time.Now(), heavy
+	p.tries, p.last, p.heavy, p.first = p.tries+1, time.Now(), heavy, alreadyTried
 	req := Request{Kind: Restart, Process: in.proc.Name, Who: recycler, Cause: why, Recycle: true}
 	if len(in.proc.Listen) == 0 || rc.owner.live.apart(in.proc.Name) && rc.owner.demand.wanted(in.proc) > 1 {
 		req.Instance = &in.index

@@ -252,6 +252,32 @@ func TestALimitBelowWhatAnAppNeedsMakesNoStormOfRestarts(t *testing.T) {
 		if !strings.Contains(list[1].Warnings[0], "; the last attempt to replace it was 1 min") {
 			t.Errorf("%q", list[1].Warnings)
 		}
+		if st := s.Status(); len(st.Troubles) != 1 || st.Health != HealthOK || !strings.HasPrefix(st.Troubles[0].Why,
+			"web.0 uses 900 MiB of memory, and recycle.memory is 800 MiB; superctl replaces it again in ") {
+			t.Errorf("the status has %+v, health %s", st.Troubles, st.Health)
+		}
+	})
+}
+
+// A worker can leak so fast that it is above its limit when it is first measured, or its first
+// measurement can be late: the old worker of the same change may finish long requests until then.
+func TestAWorkerThatLeaksIsReplacedEvenIfItsFirstMeasurementIsAboveTheLimit(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		recycles(w, Recycle{Memory: limit800}, nil)
+		var most uint64
+		w.memory = func(p *fakeProc) uint64 {
+			used := 100<<20 + uint64(time.Since(p.born)/time.Second)*(90<<20)
+			most = max(most, used)
+			return used
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		time.Sleep(time.Hour)
+		if n := len(recycled(w)); n < 100 || most > 3*limit800 {
+			t.Errorf("%d recyclings in an hour, and a worker had %d MiB", n, most>>20)
+		}
 	})
 }
 
@@ -263,6 +289,7 @@ func TestAWorkerWhoseSuccessorFailsServesOn(t *testing.T) {
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
+		time.Sleep(15 * time.Second) // it is measured
 		leaks(w, 0)
 		time.Sleep(50 * time.Second)
 		list, serves := recycled(w), false

@@ -71,7 +71,7 @@ func (vw *view) status() (Status, []measurement) {
 		st.Maintenance.Health, _ = vw.owner.health.trouble()
 	}
 	st.Troubles = slices.Concat(vw.owner.health.reported(), vw.owner.listeners.incidents(), vw.owner.flags.hookless(),
-		vw.owner.recycling.withoutEffect())
+		vw.owner.recycling.troubles())
 	st.Cron = vw.owner.scheduling.status()
 	for _, g := range vw.owner.generations {
 		st.Generations = append(st.Generations, g.status())

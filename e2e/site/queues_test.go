@@ -136,7 +136,7 @@ func TestEachTaskOfAQueueRunsOnceDuringSwitches(t *testing.T) {
 	for kind := range taskQueues() {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			s := withQueue(t, kind, `drain = "60s"`)
+			s := withQueue(t, kind, `drain = "10m"`)
 			s.Start("r1")
 			tasks, finish := s.producer("r1")
 			t.Cleanup(finish)
@@ -155,7 +155,7 @@ func TestEachTaskOfAQueueRunsOnceDuringSwitches(t *testing.T) {
 
 func TestASingleWorkerOfAQueueStartsWhenTheOldOneHasFinished(t *testing.T) {
 	t.Parallel()
-	s := withQueue(t, "huey", "drain = \"60s\"\nstrategy = \"single\"")
+	s := withQueue(t, "huey", "drain = \"10m\"\nstrategy = \"single\"")
 	s.Start("r1")
 	tasks, finish := s.producer("r1")
 	t.Cleanup(finish)
