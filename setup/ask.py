@@ -83,6 +83,18 @@ def engine_file(database):
     return name if "sqlite" in str(database.get("ENGINE", "")) and not name.startswith((":memory:", "file:")) else ""
 
 
+def manifest():
+    """The file in which the storage of static files has the names with hashes."""
+    try:
+        from django.contrib.staticfiles.storage import staticfiles_storage as storage
+
+        storage.path("")  # fails unless it is a directory
+        name = getattr(storage, "manifest_name", "")
+        return storage.manifest_storage.path(name) if name else ""
+    except BaseException:
+        return "?"
+
+
 proxy = settings.SECURE_PROXY_SSL_HEADER
 say("settings", {
     "secret_key": has_key,
@@ -93,6 +105,7 @@ say("settings", {
     "prepend_www": bool(settings.PREPEND_WWW),
     "static_url": str(settings.STATIC_URL or ""),
     "static_root": os.path.join(root, str(settings.STATIC_ROOT)) if settings.STATIC_ROOT else "",
+    "manifest": manifest() if settings.STATIC_ROOT else "",
     "media_url": str(settings.MEDIA_URL or ""),
     "media_root": os.path.join(root, str(settings.MEDIA_ROOT)) if settings.MEDIA_ROOT else "",
     "wsgi": str(settings.WSGI_APPLICATION or ""),

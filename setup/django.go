@@ -33,6 +33,7 @@ type Settings struct {
 	PrependWWW   bool     `json:"prepend_www"`
 	StaticURL    string   `json:"static_url"`
 	StaticRoot   string   `json:"static_root"` // absolute
+	Manifest     string   `json:"manifest"`    // file of the storage of static files; "" = it has none, "?" = not known
 	MediaURL     string   `json:"media_url"`
 	MediaRoot    string   `json:"media_root"`
 	WSGI         string   `json:"wsgi"`

@@ -53,7 +53,7 @@ func (d *decider) locations(s *Site, n *Nginx) {
 		return
 	}
 	add := func(url, root, shared string) {
-		if url == "" || url == "/" || !safePath(url) || root == "" || !safePath(root) {
+		if !isServed(url, root) {
 			return
 		}
 		if shared != "" {
@@ -64,7 +64,11 @@ func (d *decider) locations(s *Site, n *Nginx) {
 		n.Locations = append(n.Locations, Location{"/" + strings.Trim(url, "/") + "/", root + "/"})
 	}
 	if !set.WhiteNoise {
-		add(set.StaticURL, set.StaticRoot, "")
+		shared := ""
+		if isServed(set.StaticURL, set.StaticRoot) {
+			shared = d.assets(s)
+		}
+		add(set.StaticURL, set.StaticRoot, shared)
 		if set.StaticRoot == "" && d.project.Framework == "Django" {
 			d.warn("STATIC_ROOT is not set: Django serves no static files in production (docs/nginx.md)")
 		}
@@ -78,6 +82,11 @@ func (d *decider) locations(s *Site, n *Nginx) {
 		}
 	}
 	add(set.MediaURL, set.MediaRoot, media)
+}
+
+// isServed reports whether nginx can serve a directory at a URL.
+func isServed(url, root string) bool {
+	return url != "" && url != "/" && safePath(url) && root != "" && safePath(root)
 }
 
 // Text returns nginx's config file for the app.

@@ -123,6 +123,9 @@ func (s *Site) ownDirectories() []string {
 		}
 		list = append(list, dir)
 	}
+	if s.Assets != nil {
+		list = append(list, s.Assets.To)
+	}
 	for _, pr := range s.Processes {
 		if strings.Contains(pr.Command, s.Base+"/data/") {
 			list = append(list, filepath.Join(s.Base, "data"))

@@ -42,6 +42,7 @@ type Site struct {
 	Env       []Variable // in the config
 	Secrets   []Variable // in EnvFile; a Value of "" is for the administrator to fill in
 	Shared    []Shared
+	Assets    *Assets  // static files of all releases; nil = nginx serves those of the live one
 	Writable  []string // directories outside Base that the app writes to
 	Keep      int      // how many releases to keep; 0 = the default
 	UnitLines []string // directives for [Unit] of the unit, NAME=VALUE
@@ -57,6 +58,9 @@ type Collect struct {
 	Path    string     // what it makes, in the release
 	Env     []Variable // what the settings need, with values that only let them be read
 }
+
+// Assets is the [assets] table: a directory in each release, and the one that nginx serves.
+type Assets struct{ From, To string }
 
 // Listener is a [listen.NAME] table.
 type Listener struct{ Name, Address, Mode, Group string }

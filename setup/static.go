@@ -55,6 +55,28 @@ func placeholder(name string) string {
 	return "0"
 }
 
+// assets decides whether superctl publishes the static files of all releases in one directory: it can
+// where each release has its own, with their manifest. It returns that directory, or "".
+func (d *decider) assets(s *Site) string {
+	root, manifest := d.settings.StaticRoot, d.settings.Manifest
+	rel, inside := d.inRelease(root)
+	to := filepath.Join(s.Base, "static")
+	owner := d.machine.Owner(to)
+	switch {
+	case !inside, d.machine.Owner(root) == "" && s.Collect == nil && !d.collects(s):
+		return "" // no release has them
+	case manifest != "" && !under(manifest, root), owner != "" && owner != s.User, under(root, to),
+		under(to, d.machine.Real(d.project.Dir)):
+		return ""
+	case slices.ContainsFunc(s.Shared, func(sh Shared) bool {
+		return under(sh.Path, rel) || under(rel, sh.Path) || under(sh.Target, to) || under(to, sh.Target)
+	}):
+		return ""
+	}
+	s.Assets = &Assets{From: rel, To: to}
+	return to
+}
+
 // collects reports whether a hook collects the static files already.
 func (d *decider) collects(s *Site) bool {
 	return slices.ContainsFunc(s.Before, func(hook string) bool { return strings.Contains(hook, "collectstatic") })

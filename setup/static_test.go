@@ -18,10 +18,11 @@ func TestStaticFilesThatNoReleaseHasAreCollected(t *testing.T) {
 		has       bool   // the release has static files
 		root      string
 		collected bool
+		assets    bool
 		warns     string
 	}{
-		"a release of the app's user": {owner: "shop", collected: true},
-		"a release that has them":     {owner: "shop", has: true},
+		"a release of the app's user": {owner: "shop", collected: true, assets: true},
+		"a release that has them":     {owner: "shop", has: true, assets: true},
 		"a release of root":           {owner: "root", warns: "when you make a release"},
 		"outside the release":         {owner: "shop", root: "/var/www/static", warns: "outside the release"},
 	} {
@@ -47,8 +48,71 @@ func TestStaticFilesThatNoReleaseHasAreCollected(t *testing.T) {
 			if got := slices.Contains(d.Site.Before, collectHook); got != c.collected {
 				t.Errorf("the hooks are %q", d.Site.Before)
 			}
+			if got := d.Site.Assets != nil; got != c.assets {
+				t.Errorf("assets: %+v", d.Site.Assets)
+			}
 			if got := strings.Contains(strings.Join(d.Warnings, "\n"), "static files"); got != (c.warns != "") {
 				t.Errorf("the warnings are %q, want %q", d.Warnings, c.warns)
+			}
+		})
+	}
+}
+
+func TestStaticFilesOfAllReleasesAreServedWhereEachReleaseHasItsOwn(t *testing.T) {
+	const release = "/srv/shop/releases/2026-11-28"
+	for name, c := range map[string]struct {
+		change func(s *Settings)
+		owner  string // of /srv/shop/static
+		no     bool
+	}{
+		"no manifest":                 {change: func(*Settings) {}},
+		"a manifest in the release":   {change: func(s *Settings) { s.Manifest = release + "/static/staticfiles.json" }},
+		"the directory is there":      {change: func(*Settings) {}, owner: "shop"},
+		"it belongs to another user":  {change: func(*Settings) {}, owner: "root", no: true},
+		"a manifest of all releases":  {change: func(s *Settings) { s.Manifest = "/srv/shop/staticfiles.json" }, no: true},
+		"a storage without a path":    {change: func(s *Settings) { s.Manifest = "?" }, no: true},
+		"WhiteNoise":                  {change: func(s *Settings) { s.WhiteNoise = true }, no: true},
+		"uploads in the static files": {change: func(s *Settings) { s.MediaRoot = release + "/static/media" }, no: true},
+		"a host of its own for them":  {change: func(s *Settings) { s.StaticURL = "https://cdn.example.com/" }, no: true},
+		"STATIC_ROOT in all releases": {change: func(s *Settings) { s.StaticRoot = "/srv/shop/static" }, no: true},
+		"STATIC_ROOT is not set":      {change: func(s *Settings) { s.StaticRoot = "" }, no: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := openFixture(t, "testdata/projects/django.txtar")
+			f.answers.User = "shop"
+			set := *f.settings
+			f.settings = &set
+			c.change(&set)
+			owner := f.machine.Owner
+			f.machine.Owner = func(path string) string {
+				switch path {
+				case "/srv/shop/static":
+					return c.owner
+				case set.StaticRoot:
+					return "shop"
+				}
+				return owner(path)
+			}
+			d, p := f.plan(t)
+			location := "location /static/ { alias /srv/shop/static/; }"
+			has := map[string]bool{
+				"assets":     d.Site.Assets != nil,
+				"the config": strings.Contains(d.Site.Config(), `static = { from = "static", to = "/srv/shop/static" }`),
+				"nginx":      strings.Contains(d.Site.Nginx.Text("shop"), location),
+				"its directory": c.owner != "" || slices.ContainsFunc(p.Before, func(made Command) bool {
+					return strings.Contains(made.String(), "mkdir") && slices.Contains(made.Args, "/srv/shop/static")
+				}),
+			}
+			if c.no && set.StaticRoot == "/srv/shop/static" {
+				delete(has, "nginx") // serves them there
+			}
+			if c.owner != "" {
+				delete(has, "its directory")
+			}
+			for what, got := range has {
+				if got == c.no {
+					t.Errorf("%s: %t", what, got)
+				}
 			}
 		})
 	}

@@ -37,13 +37,7 @@ func (s *Site) Config() string {
 		w.keys([]Key{{"before", tomlList(s.Before), "they run before a new release starts"}})
 	}
 	w.variables("env", s.Env)
-	if len(s.Shared) > 0 {
-		w.table("shared")
-		w.line("# links in each release to what all releases share")
-		for _, sh := range s.Shared {
-			w.keys([]Key{{tomlKey(sh.Path), tomlString(sh.Target), ""}})
-		}
-	}
+	w.files(s)
 	return w.b.String()
 }
 
@@ -61,6 +55,22 @@ func (w *tomlWriter) keys(keys []Key) {
 			continue
 		}
 		w.line("%s = %s", k.Name, k.TOML)
+	}
+}
+
+// files writes what releases share and publish.
+func (w *tomlWriter) files(s *Site) {
+	if len(s.Shared) > 0 {
+		w.table("shared")
+		w.line("# links in each release to what all releases share")
+		for _, sh := range s.Shared {
+			w.keys([]Key{{tomlKey(sh.Path), tomlString(sh.Target), ""}})
+		}
+	}
+	if s.Assets != nil {
+		w.table("assets")
+		w.line("# nginx serves the files of all kept releases, so that pages of the old release find theirs")
+		w.line("static = { from = %s, to = %s }", tomlString(s.Assets.From), tomlString(s.Assets.To))
 	}
 }
 

@@ -74,7 +74,15 @@ func TestWhatInitWritesServesTheProject(t *testing.T) {
 			get(s, c.domain, c.url).Want(0).Says(c.says)
 		})
 	}
-	get(s, "bakery.example.com", "https://bakery.example.com/static/style.css").Want(0).Says("brown")
+	const static = "https://bakery.example.com/static/"
+	get(s, "bakery.example.com", "https://bakery.example.com/").Want(0).Says("/static/style.7d3f2c91a0be.css")
+	for _, name := range []string{"style.css", "style.7d3f2c91a0be.css"} {
+		get(s, "bakery.example.com", static+name).Want(0).Says("brown")
+		s.Run("cat", "/srv/django/static/"+name).Want(0).Says("brown") // of all releases: docs/static-files.md
+	}
+	if get(s, "bakery.example.com", static+"staticfiles.json").Code == 0 {
+		t.Error("nginx serves the manifest, so it serves the directory of the release")
+	}
 	if mode := s.Run("stat", "--format=%a %U:%G", "/etc/superctl/django.env").Want(0).Stdout; mode != "640 root:django\n" {
 		t.Errorf("the file of secrets is %s", mode)
 	}
