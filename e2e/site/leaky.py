@@ -1,4 +1,4 @@
-"""An application that keeps 256 KiB of each request for ever, except of health checks."""
+"""An application that keeps 384 KiB of each request for ever, except of health checks."""
 
 import os
 
@@ -13,6 +13,6 @@ HEADERS = [
 def wsgi(environ, start_response):
     environ["wsgi.input"].read()
     if environ["PATH_INFO"] != "/healthz/":
-        KEPT.append(b"x" * (256 << 10))
+        KEPT.append(b"x" * (384 << 10))
     start_response("200 OK", HEADERS)
     return [b"ok"]
