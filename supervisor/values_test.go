@@ -135,12 +135,14 @@ func TestTheValuesOfARunningScheduledCommandAreKept(t *testing.T) {
 		switchTo(t, s, "r2")
 		time.Sleep(time.Minute)
 		want(t, s, change1(t, s, Request{Kind: Reload}), Done, "r2")
+		synctest.Wait() // the old generation is gone
 		if n := len(s.Status().Generations); n != 1 || !slices.Contains(used, "/secrets/of-r1") {
 			t.Errorf("%d generations; in use are %q", n, used)
 		}
 		untilClock(t, "00:26:00")
 		cr.set(func() { cr.takes = 0 })
 		want(t, s, change1(t, s, Request{Kind: Reload}), Done, "r2")
+		synctest.Wait()
 		if slices.Contains(used, "/secrets/of-r1") {
 			t.Errorf("after the run, in use are %q", used)
 		}
