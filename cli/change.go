@@ -20,6 +20,7 @@ import (
 	"superctl/cli/lookcommand"
 	"superctl/cli/terminal"
 	"superctl/daemon/control"
+	"superctl/plain"
 )
 
 func switchCommand(c *command) *cli.Command {
@@ -273,7 +274,7 @@ func (pr printer) switched(app string, out *api.Outcome) {
 		pr.cause(out)
 		terminal.Prose(pr.Stdout, "%s", previousText(out, "is live again"))
 	default:
-		terminal.Prose(pr.Stdout, "%s: %s %s: %s", app, p.Bold(cmp.Or(name, out.Kind)), p.Red("was refused"), out.Error)
+		terminal.Prose(pr.Stdout, "%s: %s %s: %s", app, p.Bold(cmp.Or(plain.Name(name), out.Kind)), p.Red("was refused"), out.Error)
 		pr.cause(out)
 		terminal.Prose(pr.Stdout, "%s", previousText(out, liveState(out)))
 	}

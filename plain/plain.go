@@ -5,6 +5,7 @@ package plain
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -43,6 +44,15 @@ func Text(text string) string {
 		lines[i] = Line(strings.TrimSuffix(line, "\r"))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Name returns a name from a disk as it can be shown within a line: unchanged, or in Go's quotes if it
+// has a character that cannot be shown.
+func Name(name string) string {
+	if IsLine(name) && !strings.Contains(name, "\t") {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // IsLine reports whether Line would return text unchanged.

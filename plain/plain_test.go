@@ -42,3 +42,13 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+func TestANameThatCannotBeShownIsQuoted(t *testing.T) {
+	for name, want := range map[string]string{
+		"größe 2": "größe 2", "r\n2": `"r\n2"`, "r\x1b[31m": `"r\x1b[31m"`, "r\xff": `"r\xff"`, "a\tb": `"a\tb"`, "": "",
+	} {
+		if got := Name(name); got != want {
+			t.Errorf("%q is shown as %s", name, got)
+		}
+	}
+}

@@ -67,7 +67,7 @@ func (s *Store) Record() error {
 	now := order{Looked: time.Now(), Releases: make(map[string]firstSee)}
 	for _, e := range entries {
 		path := filepath.Join(s.Dir, e.Name())
-		if s.isCurrent(path) {
+		if s.isCurrent(path) || s.alias(e.Name()) != "" {
 			continue
 		}
 		if target, err := filepath.EvalSymlinks(path); err == nil {

@@ -164,7 +164,7 @@ func (p *prune) condemn(from, name string) (string, error) {
 
 // decide chooses the releases to remove.
 func (p *prune) decide(ctx context.Context) error {
-	list, err := p.s.List()
+	list, err := p.s.listWithLinks()
 	if err != nil {
 		return err
 	}

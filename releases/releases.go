@@ -72,8 +72,15 @@ func (s *Store) entries() ([]os.DirEntry, error) {
 	}), nil
 }
 
-// List returns all releases, newest first, including the broken ones with the reason.
+// List returns all releases, newest first, including the broken ones with the reason. A link to a
+// release is not one of them.
 func (s *Store) List() ([]Release, error) {
+	all, err := s.listWithLinks()
+	return slices.DeleteFunc(all, func(r Release) bool { return s.alias(r.Name) != "" }), err
+}
+
+// listWithLinks returns what List does, and the links to releases.
+func (s *Store) listWithLinks() ([]Release, error) {
 	entries, err := s.entries()
 	if err != nil {
 		return nil, err
@@ -88,7 +95,11 @@ func (s *Store) List() ([]Release, error) {
 		if s.isCurrent(path) {
 			continue // some sites keep the link among the releases
 		}
-		list = append(list, s.read(path, seen))
+		r := s.read(path, seen)
+		if r.Broken == nil {
+			r.Broken = r.unusableName()
+		}
+		list = append(list, r)
 	}
 	slices.SortFunc(list, func(a, b Release) int {
 		return cmp.Or(b.Installed.Compare(a.Installed), strings.Compare(b.Name, a.Name))
@@ -165,19 +176,19 @@ func (s *Store) Resolve(word string, refs Refs) (Release, error) {
 	if len(list) == 0 {
 		return Release{}, fmt.Errorf("there is no release in %s yet: put one into its own directory there", s.Dir)
 	}
-	if r, ok := byName(list, word); ok {
+	if r, ok := s.named(list, word); ok {
 		return r, nil
 	}
 	switch word {
 	case "latest":
 		return s.latest(list, refs)
 	case "live", "current":
-		if r, ok := byName(list, refs.Live); ok {
+		if r, ok := s.named(list, refs.Live); ok {
 			return r, nil
 		}
 		return Release{}, errors.New("no release is live")
 	case "previous":
-		if r, ok := byName(list, refs.Previous); ok {
+		if r, ok := s.named(list, refs.Previous); ok {
 			return r, nil
 		}
 		return Release{}, errors.New("there is no previous release")

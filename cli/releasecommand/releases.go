@@ -18,6 +18,7 @@ import (
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon/control"
+	"superctl/plain"
 	"superctl/releases"
 )
 
@@ -185,7 +186,9 @@ func (pr printer) releases(cc *cli.Context, conf *config.Config, views []Release
 		if v.Partial {
 			size = "> " + size
 		}
-		t.Row(v.Name, commit, terminal.Age(pr.Now(), v.Built), terminal.Age(pr.Now(), v.Installed), size, v.stateText(p))
+		t.Row(
+			plain.Name(v.Name), commit, terminal.Age(pr.Now(), v.Built), terminal.Age(pr.Now(), v.Installed), size, v.stateText(p),
+		)
 	}
 	t.DropEmpty()
 	out := pr.NewText(cc)

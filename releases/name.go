@@ -1,0 +1,52 @@
+package releases
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"superctl/plain"
+)
+
+// pathEnds are the characters that end a path in commands, variables and shebangs: superctl and the
+// programs of a virtualenv would find another path there than that of the release.
+const pathEnds = " \t\"'=:,;()[]{}<>|&`$*?\\"
+
+// unusableName returns why a release of that name cannot be switched to, or nil. A release that runs
+// already is not asked for its name.
+func (r Release) unusableName() error {
+	const instead = "rename the directory: use letters, digits and . _ + - ~ @"
+	if !plain.IsLine(r.Name) || strings.ContainsRune(r.Name, '\t') {
+		return fmt.Errorf("its name has characters that cannot be shown, %q: %s", r.Name, instead)
+	}
+	if i := strings.IndexAny(r.Name, pathEnds); i >= 0 && r.Virtualenv() != "" {
+		return fmt.Errorf("its name has a %q, at which a path in a command or a variable ends: %s, "+
+			"and create its virtualenv again", r.Name[i], instead)
+	}
+	return nil
+}
+
+// alias returns the name of the release that a link among the releases leads to, or "". Such a link,
+// like stable -> r42, is another name for that release: it has no code and no age of its own.
+func (s *Store) alias(name string) string {
+	path := filepath.Join(s.Dir, name)
+	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != fs.ModeSymlink {
+		return ""
+	}
+	target, errTarget := filepath.EvalSymlinks(path)
+	store, errStore := filepath.EvalSymlinks(s.Dir)
+	if errTarget != nil || errStore != nil || filepath.Dir(target) != store {
+		return ""
+	}
+	return filepath.Base(target)
+}
+
+// named returns the release of a list that has a name, or that a link of this name leads to.
+func (s *Store) named(list []Release, name string) (Release, bool) {
+	if r, ok := byName(list, name); ok || name == "" || strings.ContainsRune(name, filepath.Separator) {
+		return r, ok
+	}
+	return byName(list, s.alias(name))
+}
