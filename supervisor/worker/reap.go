@@ -14,11 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// children are the processes that this package has started and waits for itself. The lock is held
-// around a fork, so that the reaper never sees a child that is not in it yet.
+// children are the processes that this package has started and waits for itself. Each fork holds the
+// lock for reading, so that several can go on at the same time, and adds its child in turn. Others
+// lock it for writing, so that they never see a child that is not in it yet.
 var children = struct { //nolint:gochecknoglobals // a process has one set of children
-	sync.Mutex
-	own map[int]kind
+	sync.RWMutex
+	turn sync.Mutex // held by who changes own and holds the lock for reading
+	own  map[int]kind
 }{own: make(map[int]kind)}
 
 // kind is what a child of this process is.
@@ -30,18 +32,22 @@ const (
 )
 
 func fork(what kind, path string, args []string, attr *syscall.ProcAttr) (int, error) {
-	children.Lock()
-	defer children.Unlock()
+	children.RLock()
+	defer children.RUnlock()
 	pid, err := syscall.ForkExec(path, args, attr)
 	if err == nil {
+		children.turn.Lock()
+		defer children.turn.Unlock()
 		children.own[pid] = what
 	}
 	return pid, err
 }
 
 func forget(pid int) {
-	children.Lock()
-	defer children.Unlock()
+	children.RLock()
+	defer children.RUnlock()
+	children.turn.Lock()
+	defer children.turn.Unlock()
 	delete(children.own, pid)
 }
 
