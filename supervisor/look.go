@@ -50,9 +50,9 @@ func (in *instance) lookAt() {
 	look, w, l, turn := in.subject(), in.w, in.look, in.turn
 	inodes, err := in.inodes()
 	look.Listeners = inodes
-	who := in.String() // two that become healthy together are looked at together
+	first, who := in.firstLook(), in.String() // two that become healthy together are looked at together
 	in.owner.async(func() {
-		for wait := lookFirst; err == nil; wait = min(2*wait, lookMost) {
+		for wait := first; err == nil; wait = min(2*wait, lookMost) {
 			select {
 			case <-time.After(wait):
 			case <-l.last:
@@ -69,6 +69,15 @@ func (in *instance) lookAt() {
 		}
 		in.owner.post(func() { in.looked(turn, true, fmt.Errorf("%w: %w", ErrUnseen, err)) })
 	})
+}
+
+// firstLook is how long after the start of a worker the first look at it is. Where the one before it
+// is ready comes as soon as that, it is the only one, since a thousand workers may start at once.
+func (in *instance) firstLook() time.Duration {
+	if after := in.proc.ReadyAfter; !in.provesItself() && after <= lookFirst {
+		return after + lookFirst
+	}
+	return lookFirst
 }
 
 // subject is what is to be looked at, but for what changes.
