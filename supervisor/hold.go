@@ -397,25 +397,9 @@ func (h holding) turnBackHeld() (string, error) {
 		return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
 	}
 	dead := ask(h.owner.core, func() bool { return !failed.serves() })
-	var back *generation
-	if err := h.owner.try(func() (err error) {
-		if err := h.undo().refuseStopping(); err != nil {
-			return err
-		}
-		var taken map[string]listener
-		if dead {
-			taken = failed.staged
-		}
-		back, err = h.from.newHeld(taken)
-		return err
-	}); err != nil {
+	if err := h.turnToHeldAgain(dead); err != nil {
 		return "", err
 	}
-	_ = h.owner.journal.durable() // it says so itself, and the site must not stay down for it
-	if err := h.owner.try(func() error { return h.holdAgain(back, dead) }); err != nil {
-		return "", err
-	}
-	_ = h.owner.journal.durable()
 	h.point(&h.from.plan)
 	if !dead {
 		if _, err := h.settle(ctx, failed); err != nil {
@@ -435,6 +419,31 @@ func (h holding) turnBackHeld() (string, error) {
 	return h.serveAgain(h.from)
 }
 
+// turnToHeldAgain has the old generation held and live, and the state file know of both. The failed
+// generation may be dead.
+func (h holding) turnToHeldAgain(dead bool) error {
+	var back *generation
+	if err := h.owner.try(func() (err error) {
+		if err := h.undo().refuseStopping(); err != nil {
+			return err
+		}
+		var taken map[string]listener
+		if dead {
+			taken = h.to.staged
+		}
+		back, err = h.from.newHeld(taken)
+		return err
+	}); err != nil {
+		return err
+	}
+	_ = h.owner.journal.durable() // it says so itself, and the site must not stay down for it
+	if err := h.owner.try(func() error { return h.holdAgain(back, dead) }); err != nil {
+		return err
+	}
+	_ = h.owner.journal.durable()
+	return nil
+}
+
 // serves reports whether a worker of the generation that has listeners is ready.
 func (g *generation) serves() bool {
 	return slices.ContainsFunc(g.instances, func(in *instance) bool {
@@ -442,7 +451,7 @@ func (g *generation) serves() bool {
 	})
 }
 
-// holdAgain is turnBackHeld as the owner does it: back, which is held, becomes live in the place of
+// holdAgain is turnToHeldAgain as the owner does it: back, which is held, becomes live in the place of
 // the failed generation. When that is dead, back has its listeners.
 func (h holding) holdAgain(back *generation, dead bool) error {
 	err := h.undo().refuseStopping()

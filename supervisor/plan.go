@@ -195,3 +195,11 @@ func (p *Plan) process(name string) *Process {
 	}
 	return nil
 }
+
+func processNames(p Plan) []string {
+	names := make([]string, len(p.Processes))
+	for i := range p.Processes {
+		names[i] = p.Processes[i].Name
+	}
+	return names
+}

@@ -417,3 +417,8 @@ func (sc scaling) resumePaused(ctx context.Context) (string, error) {
 	}
 	return "", errors.Join(err, sc.background().stopAll(context.WithoutCancel(ctx), list))
 }
+
+// scaled is how many instances of a process an operator has asked for; 0 = not asked for.
+func (dm *demand) scaled(process string) int {
+	return ask(dm.core, func() int { return dm.scale[process] })
+}

@@ -223,3 +223,17 @@ func (f firstStart) firstProof(ctx context.Context) (string, error) {
 	}
 	return "", nil
 }
+
+// pending returns what is closed when the start in progress is decided, nil when none is: a
+// change waits for the first one, and for one that is tried again because an earlier one has
+// failed.
+func (su *startup) pending() <-chan struct{} {
+	switch {
+	case su.owner.change == nil || su.owner.change.req.Kind != start:
+		return nil
+	case su.tries > 0:
+		return su.owner.change.done
+	default:
+		return su.started
+	}
+}

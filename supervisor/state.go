@@ -200,23 +200,15 @@ func readState(dir, app string) (state, error) {
 	if err != nil {
 		return st, fmt.Errorf("read state: %w", err)
 	}
-	var head struct {
-		Version int    `json:"version"`
-		Needs   int    `json:"needs"`
-		App     string `json:"app"`
-	}
+	var head stateHead
 	if err := json.Unmarshal(data, &head); err != nil {
 		return unreadable("cannot be read: " + whyNotJSON(err))
 	}
-	switch {
-	case head.Version < 1:
+	if head.Version < 1 {
 		return unreadable("is invalid: it has no version")
-	case cmp.Or(head.Needs, head.Version) > stateVersion:
-		return state{}, fmt.Errorf("state file %s has version %d, and this daemon reads up to %d; nothing was started: install the newer "+
-			"superctl, or move the file away to start with the release that `current` points to", path, head.Version, stateVersion)
-	case head.App != app:
-		return state{}, fmt.Errorf("state file %s belongs to the app %q, not to %q; nothing was started: give each app a state directory of its own",
-			path, head.App, app)
+	}
+	if err := head.check(path, app); err != nil {
+		return state{}, err
 	}
 	if err := json.Unmarshal(data, &st); err != nil {
 		return unreadable("cannot be read: " + whyNotJSON(err))
@@ -225,6 +217,26 @@ func readState(dir, app string) (state, error) {
 		return unreadable("is invalid: " + why)
 	}
 	return st, nil
+}
+
+// stateHead is what says whether this daemon can read the rest of a state file.
+type stateHead struct {
+	Version int    `json:"version"`
+	Needs   int    `json:"needs"`
+	App     string `json:"app"`
+}
+
+// check returns an error for the state file of a newer daemon or of another app.
+func (head *stateHead) check(path, app string) error {
+	switch {
+	case cmp.Or(head.Needs, head.Version) > stateVersion:
+		return fmt.Errorf("state file %s has version %d, and this daemon reads up to %d; nothing was started: install the newer "+
+			"superctl, or move the file away to start with the release that `current` points to", path, head.Version, stateVersion)
+	case head.App != app:
+		return fmt.Errorf("state file %s belongs to the app %q, not to %q; nothing was started: give each app a state directory of its own",
+			path, head.App, app)
+	}
+	return nil
 }
 
 // endEarlier kills what a worker of an earlier daemon left running; a pid that is another process's

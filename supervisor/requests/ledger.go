@@ -170,8 +170,16 @@ func (l *Ledger) read(place string, fold bool) (*Reading, error) {
 	for _, c := range file.Counts {
 		r.Add(c)
 	}
-	included := file.included()
-	ended := make(map[string]*Counts)
+	ended, err := l.readPages(d, file.included(), r)
+	if fold {
+		err = errors.Join(err, l.fold(place, d, &file, ended))
+	}
+	return r, err
+}
+
+// readPages adds the pages that the file does not include to r, and returns those of ended processes.
+func (l *Ledger) readPages(d *directory, included map[string]bool, r *Reading) (ended map[string]*Counts, err error) {
+	ended = make(map[string]*Counts)
 	for _, name := range d.names {
 		if included[name] {
 			continue
@@ -190,10 +198,7 @@ func (l *Ledger) read(place string, fold bool) (*Reading, error) {
 			ended[name] = &p.counts
 		}
 	}
-	if fold {
-		err = errors.Join(err, l.fold(place, d, &file, ended))
-	}
-	return r, err
+	return ended, err
 }
 
 // fold takes the pages of ended processes into the file of their place, and removes them.
