@@ -45,6 +45,8 @@ const lookAtCounts = time.Second
 type guarding struct {
 	*change
 	canary    bool // the new generation is staged, and has its share
+	tried     bool // it had one before the cutover
+	apart     bool // the old generation cannot serve at the same time
 	processes []*guarded
 	uncounted []api.GuardReport // of processes that do not count
 	controls  map[string]int    // what the old generation keeps of each listener's connections; nil = nothing
@@ -114,16 +116,12 @@ func (gd *guarding) idle(ctx context.Context) error {
 	return gd.owner.await(ctx, func() (bool, error) { return !gd.comparing, nil })
 }
 
-// begin finds the processes that can be judged.
+// begin has the processes judged whose requests both releases count.
 func (gd *guarding) begin() {
 	if gd.from == nil || !gd.owner.counts.counts() || !turnsOver(gd.kind) {
 		return
 	}
-	apart, tried := false, false
-	_ = gd.owner.do(func() {
-		gd.canary, tried = gd.to.state == Staged, gd.to.tried
-		apart = !gd.canary && !gd.owner.listeners.mayDivide(gd.from, gd.to)
-	})
+	_ = gd.owner.do(gd.findSides)
 	counts := gd.owner.counts.lookAtAll()
 	for i := range gd.plan.Processes {
 		p := &gd.plan.Processes[i]
@@ -133,29 +131,47 @@ func (gd *guarding) begin() {
 		}
 		before, now := counts.sum(gd.from, p.Name), counts.sum(gd.to, p.Name)
 		if before == nil || now == nil {
-			r := api.GuardReport{Process: p.Name, Verdict: api.NotCounted, Server: p.Server}
-			if now != nil {
-				r.Server = was.Server
-			}
-			gd.uncounted = append(gd.uncounted, r)
+			gd.uncounted = append(gd.uncounted, notCounted(p, was, now))
 			continue
 		}
-		if !gd.canary && !tried {
-			now = &requests.Counts{} // all that it has counted is since the cutover
-		}
-		controlled := p.Guard.Control > 0 && !gd.canary && !apart
-		if controlled {
-			gd.keep(p)
-		}
-		for _, j := range p.Guard.symptoms(before) {
-			g := &guarded{
-				judged: j, process: p.Name, apart: apart, together: gd.canary || controlled, before: *before, now: *now,
-			}
-			if controlled {
-				g.control = p.Guard.Control
-			}
-			gd.watchOver(g)
-		}
+		gd.guard(p, before, now)
+	}
+}
+
+// findSides finds out how both releases serve, for the owner.
+func (gd *guarding) findSides() {
+	gd.canary, gd.tried = gd.to.state == Staged, gd.to.tried
+	gd.apart = !gd.canary && !gd.owner.listeners.mayDivide(gd.from, gd.to)
+}
+
+// notCounted is the report of a process of which one release does not count: the new one, if it has no
+// counts.
+func notCounted(p, was *Process, now *requests.Counts) api.GuardReport {
+	r := api.GuardReport{Process: p.Name, Verdict: api.NotCounted, Server: p.Server}
+	if now != nil {
+		r.Server = was.Server
+	}
+	return r
+}
+
+// guard has each symptom of a process judged from now on. before and now are what the old and the new
+// release have counted.
+func (gd *guarding) guard(p *Process, before, now *requests.Counts) {
+	if !gd.canary && !gd.tried {
+		now = &requests.Counts{} // all that it has counted is since the cutover
+	}
+	control := 0
+	if !gd.canary && !gd.apart {
+		control = p.Guard.Control
+	}
+	if control > 0 {
+		gd.keep(p)
+	}
+	for _, j := range p.Guard.symptoms(before) {
+		gd.watchOver(&guarded{
+			judged: j, process: p.Name, apart: gd.apart, together: gd.canary || control > 0, control: control,
+			before: *before, now: *now,
+		})
 	}
 }
 

@@ -78,31 +78,55 @@ func patience(longest time.Duration) int {
 
 // Add takes the counts of one more second, and returns what follows.
 func (w *Rate) Add(s Second) Action {
+	w.count(s)
+	switch {
+	case w.isWorse(s):
+		w.worse = true
+		return Worse
+	case w.comparing && w.settled():
+		w.comparing, w.silent, w.run = false, Facts{}, run{}
+		return Release
+	case !w.comparing && w.suspicious():
+		w.compare()
+		return Compare
+	}
+	return Continue
+}
+
+// count takes a second for all that the watch decides by.
+func (w *Rate) count(s Second) {
 	w.watched.add(s)
 	w.listen(s)
-	judged := w.kept == 0
-	w.kept = max(0, w.kept-1)
 	if w.comparing {
 		w.compared.add(s)
 	}
-	if judged && (w.canary || w.control || w.comparing) {
+	if w.kept > 0 {
+		w.kept--
+		return
+	}
+	if w.canary || w.bothServe() {
 		w.run.add(s)
 	}
-	switch {
-	case (w.control || w.comparing) && w.run.worse(rateOdds) && w.silence(s) >= w.patience:
-		w.worse = true
-		return Worse
-	case w.comparing && (w.compared.Seconds >= compareFor || w.answers()):
-		w.comparing, w.silent, w.run = false, Facts{}, run{}
-		return Release
-	case w.comparing || !w.suspicious():
-		return Continue
-	}
+}
+
+// bothServe reports whether both releases get new connections, on which they can be compared.
+func (w *Rate) bothServe() bool { return w.control || w.comparing }
+
+// isWorse reports whether the new release has been as good as silent for long enough.
+func (w *Rate) isWorse(s Second) bool {
+	return w.bothServe() && w.run.worse(rateOdds) && w.silence(s) >= w.patience
+}
+
+// settled reports whether a comparison has gone on for long enough to say that there is nothing in it.
+func (w *Rate) settled() bool { return w.compared.Seconds >= compareFor || w.answers() }
+
+// compare begins a comparison. That of a canary has evidence of its own, from when clients have left the
+// connections that they keep.
+func (w *Rate) compare() {
 	w.comparing, w.compared = true, Facts{Compared: true}
 	if w.canary {
 		w.run, w.silent, w.kept = run{}, w.run.Facts, keptSeconds
 	}
-	return Compare
 }
 
 // listen counts the seconds in which the new release answers too little.
