@@ -55,7 +55,7 @@ type releaseView struct {
 	Release    string  `json:"release"`
 	State      string  `json:"state"` // of api and host, or "ended"
 	Share      float64 `json:"share,omitempty"`
-	Counted    bool    `json:"counted"`
+	Counted    bool    `json:"counted"` // false: it is known that its requests are not
 	figures
 	// when the figures ended: when it got its last new connections; 0 = they are of now
 	Until    int64   `json:"until,omitempty"`
@@ -159,7 +159,7 @@ func liveSince(st *api.Status) time.Time {
 func (r *record) present(st *api.Status, g *api.GenerationStatus) releaseView {
 	l := r.line(g)
 	v := releaseView{Generation: g.ID, Release: g.Release, Memory: g.MemoryBytes, Restarts: new(0)}
-	v.Counted = g.Requests != nil || len(l.points) > 0 // a generation that is almost gone has none
+	v.Counted = counted(g, l)
 	v.State, v.Share = host.Role(st, g)
 	for i := range g.Workers {
 		*v.Restarts += g.Workers[i].Restarts
@@ -174,6 +174,12 @@ func (r *record) present(st *api.Status, g *api.GenerationStatus) releaseView {
 		v.figures = figuresOf(rate)
 	}
 	return v
+}
+
+// counted reports whether the requests of a generation are counted, or may be: its workers start, and it is
+// not known yet, or they have ended.
+func counted(g *api.GenerationStatus, l *line) bool {
+	return g.Requests != nil || len(l.points) > 0 || len(g.Uncounted) == 0
 }
 
 // uncounted returns the processes whose requests are not counted, and why.

@@ -275,6 +275,27 @@ func TestTheFiguresOfTheOldReleaseAreOfTheTimeBeforeTheCutover(t *testing.T) {
 	})
 }
 
+func TestOnlyAReleaseWhoseWorkersDoNotCountIsSaidNotToBeCounted(t *testing.T) {
+	counting := &api.Requests{Started: 1}
+	uncounted := []api.Uncounted{{Process: "web", Server: "uwsgi"}}
+	for name, c := range map[string]struct {
+		of   api.GenerationStatus
+		want bool
+	}{
+		"its workers start":          {api.GenerationStatus{}, true},
+		"they count":                 {api.GenerationStatus{Requests: counting}, true},
+		"they do not count":          {api.GenerationStatus{Uncounted: uncounted}, false},
+		"those of one process count": {api.GenerationStatus{Requests: counting, Uncounted: uncounted}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.of.ID, c.of.State = 2, string(api.Staged)
+			if got := new(record).present(&api.Status{}, &c.of).Counted; got != c.want {
+				t.Errorf("counted: %t", got)
+			}
+		})
+	}
+}
+
 func TestAHistoryThatCannotBeReadSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shop{began: time.Now()}
