@@ -166,7 +166,7 @@ func (df *drainFlags) findHook(in *instance) {
 	if in.flag.path == "" || in.hooked || in.w == nil {
 		return
 	}
-	held, err := drainhook.Held(in.flag.path)
+	held, err := df.os.held(in.flag.path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		df.log.Error("find out whether the drain hook is loaded", append(in.fields(), zap.Error(err))...)
 	}

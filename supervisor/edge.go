@@ -29,6 +29,7 @@ type system struct {
 	close  func(fd int)
 	write  func(path string, data []byte) error // replaces a file, complete or not at all
 	sync   func(dir string) error               // makes what was renamed in a directory durable
+	held   func(flag string) (bool, error)      // a worker with the drain hook has its flag open
 	chance func() float64                       // in [0, 1)
 	// enter is called by a goroutine before it hands something to the owner, and woken when the owner
 	// has let it go on. Tests in virtual time give what would come at the same instant an order; who

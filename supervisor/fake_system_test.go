@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"superctl/supervisor/drainhook"
 	"superctl/supervisor/worker"
 )
 
@@ -65,7 +66,7 @@ func (f *fakeSystem) system() system {
 		close: f.close, start: f.start, output: f.output, run: f.run, adopt: f.adopt, inode: f.inode,
 		find: f.find, sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure,
 		memory: f.memory, alarm: f.alarm,
-		write: f.write, sync: syncDir, chance: rand.Float64,
+		write: f.write, sync: syncDir, held: drainhook.Held, chance: rand.Float64,
 	}
 }
 

@@ -16,10 +16,16 @@ import (
 // The counts of requests, and what happens while the guard compares two releases.
 
 // simCompared is what the guards of a run have come to.
-type simCompared struct{ begun, reverted, equal, kept int }
+type simCompared struct{ begun, reverted, equal, kept, silent, answering int }
 
 func (c *simCompared) add(o simCompared) {
 	c.begun, c.reverted, c.equal, c.kept = c.begun+o.begun, c.reverted+o.reverted, c.equal+o.equal, c.kept+o.kept
+	c.silent, c.answering = c.silent+o.silent, c.answering+o.answering
+}
+
+// lacks reports whether there is something that no guard has come to.
+func (c *simCompared) lacks() bool {
+	return min(c.begun, c.reverted, c.equal, c.kept, c.silent, c.answering) == 0
 }
 
 // guard gives half of the scenarios a guard, releases that answer with errors, and troubles while it
@@ -53,27 +59,43 @@ func (sc *scenario) guard(r *rand.Rand) {
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return a.At - b.At })
 }
 
+// place names a worker among those that count.
+func (p *simProc) place() string {
+	return fmt.Sprintf("g%d.%s.%d", p.spec.Generation, p.spec.Process, p.spec.Instance)
+}
+
 // counts returns where a worker counts. It makes that at its start.
 func (p *simProc) counts() *requests.Reading {
-	place := fmt.Sprintf("g%d.%s.%d", p.spec.Generation, p.spec.Process, p.spec.Instance)
+	place := p.place()
 	if p.m.counted[place] == nil {
 		p.m.counted[place] = &requests.Reading{Counting: true}
 	}
 	return p.m.counted[place]
 }
 
-// countRequest counts a connection that a worker has accepted as a request.
-func (m *sim) countRequest(p *simProc, id int) {
-	r := p.counts()
-	r.Started++
-	class := 1
+// countRequest counts a connection that a worker has accepted as a request: where the rate is guarded, its
+// answer at its end.
+func (m *sim) countRequest(p *simProc, c *simConn) {
+	p.counts().Started++
 	switch {
-	case time.Now().Before(m.hiccupUntil): // what all releases depend on fails
-		class = 4
-	case p.how.Errors == "all", p.how.Errors == "half" && m.hash("error", uint64(id))%2 == 0: //nolint:gosec // positive
-		class = 4
+	case p.silent():
+		c.until = time.Now().Add(simGivesUp)
+	case m.sc.Site.Rate == "":
+		p.counts().Answered[m.classOf(p, c)]++
+	default:
+		m.answerLater(p, c)
 	}
-	r.Answered[class]++
+}
+
+// classOf is the class of the status of an answer, from 0 for 1xx.
+func (m *sim) classOf(p *simProc, c *simConn) int {
+	switch {
+	case !m.sc.Site.Freezes && time.Now().Before(m.hiccupUntil): // what all releases depend on fails
+		return 4
+	case p.how.Errors == "all", p.how.Errors == "half" && m.hash("error", uint64(c.id))%2 == 0: //nolint:gosec // positive
+		return 4
+	}
+	return 1
 }
 
 // requestCounts is what a guard reads. Sometimes the counts are gone, begin again or cannot be read.
@@ -94,6 +116,7 @@ func (d *simDaemon) requestCounts() (r requests.Report, err error) {
 			c := *of
 			r.Places[place] = &c
 		}
+		d.m.countWaiting(r.Places)
 	})
 	return r, err
 }
@@ -194,6 +217,10 @@ func (m *sim) checkReverted(c *simConn) {
 // checkGuard holds a verdict of the guard against how the releases answer.
 func (m *sim) checkGuard(out *Outcome) {
 	for _, r := range out.Guard {
+		if r.Of == "rate" {
+			m.checkRate(out, &r)
+			continue
+		}
 		switch r.Verdict {
 		case "worse":
 			m.compared.reverted++

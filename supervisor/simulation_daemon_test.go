@@ -263,6 +263,9 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 	if m.sc.Site.Look {
 		opt.Look = func(context.Context, Look) error { d.edge("look"); return nil }
 	}
+	if m.sc.Site.Rate != "" {
+		opt.Hook = filepath.Join(m.dir, "hook")
+	}
 	if m.sc.Site.Assets {
 		opt.Publish, opt.Refresh = d.publish, d.refresh
 	}
@@ -277,7 +280,7 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 		memory:  d.memory,
 		alarm:   d.alarm,
 		close:   func(fd int) { m.locked(func() { d.drop(fd) }) },
-		write:   d.writeState, sync: d.syncState, enter: d.enter,
+		write:   d.writeState, sync: d.syncState, held: d.hasHook, enter: d.enter,
 		chance: func() float64 { return float64(d.moment("chance")) / 300_020 },
 	}
 	return d

@@ -116,6 +116,8 @@ func (m *sim) fault(a simAction, d *simDaemon, last time.Duration) {
 		m.canariesFail = a.N
 	case "hiccup":
 		m.hiccupUntil = time.Now().Add(last)
+	case "no users":
+		m.quietUntil = time.Now().Add(last)
 	case "lose listener":
 		if g := d.gates[0]; len(g.a.target) > 0 && g.a.kind == kindSteer {
 			s := g.a.target[0]

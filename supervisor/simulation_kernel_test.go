@@ -156,7 +156,7 @@ func (m *sim) accept(s *simSocket) {
 		c.until = time.Now().Add(m.serviceTime(c.id))
 		p.conns = append(p.conns, c)
 		m.served++
-		m.countRequest(p, c.id)
+		m.countRequest(p, c)
 	}
 }
 

@@ -56,6 +56,7 @@ func (m *sim) checkOutcome(d *simDaemon, req Request, out *Outcome) {
 		return
 	}
 	m.checkGuard(out)
+	m.checkGuardRevert(out)
 	if req.Expect != "" && out.Previous != req.Expect && (out.Changed || out.Result == Reverted) {
 		m.violate("%s from %s, and %s was expected to be live", out.Kind, out.Previous, req.Expect)
 	}

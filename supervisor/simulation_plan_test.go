@@ -75,8 +75,9 @@ func (m *sim) plan(release string) Plan {
 	}
 	web.Notify = site.Ready
 	if site.Guard {
-		web.Guard = &Guard{Points: 0.02, Factor: 2, Control: site.Control}
+		web.Guard = &Guard{Points: 0.02, Factor: 2, Control: site.Control, Rate: site.rate()}
 	}
+	web.Hook = site.Rate != ""
 	if site.Always {
 		web.Health.Always = &health.Always{Interval: 5 * time.Second, Failures: 3}
 	}

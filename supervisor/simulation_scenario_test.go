@@ -42,6 +42,8 @@ type simSite struct {
 	Guard   bool        `json:"guard,omitempty"`
 	Control int         `json:"control,omitempty"` // what the old release keeps in the probation, in 10,000
 	Strikes bool        `json:"strikes,omitempty"` // faults happen while the guard compares
+	Rate    string      `json:"rate,omitempty"`    // revert, warn: the guard judges whether a release answers at all
+	Freezes bool        `json:"freezes,omitempty"` // what all releases depend on hangs, where it fails else
 
 	Hold     int  `json:"hold_ms,omitempty"`   // of a web process that is held; 0 = simHold
 	HoldPage bool `json:"hold_page,omitempty"` // connections that would wait longer get a page
@@ -58,6 +60,9 @@ type simRelease struct {
 	Hook   string `json:"hook,omitempty"`   // before fails, before hangs, after fails, on_abort hangs, slow, ...
 	Errors string `json:"errors,omitempty"` // half, all: of its requests
 	Leaves bool   `json:"leaves,omitempty"` // children outlive a worker that is killed, until they are
+
+	Silent   int  `json:"silent_ms,omitempty"` // of a worker, after which it answers probes only; 0 = it always answers
+	Hookless bool `json:"hookless,omitempty"`  // its workers have no drain hook
 }
 
 // simAction is one thing that happens, at a time since the beginning.
@@ -111,6 +116,8 @@ func (sc scenario) String() string {
 		{s.Guard, "guard"},
 		{s.Control > 0, fmt.Sprintf("a control of %d", s.Control)},
 		{s.Strikes, "faults while it compares"},
+		{s.Rate != "", "rate " + s.Rate},
+		{s.Freezes, "what all depend on hangs"},
 		{s.Hold > 0, fmt.Sprintf("hold for %d ms", s.Hold)},
 		{s.HoldPage, "hold_page"},
 	} {
@@ -230,6 +237,7 @@ func simScenario(seed uint64) scenario {
 	sc.assets(rand.New(rand.NewPCG(seed, 0xa55e7))) //nolint:gosec // likewise
 	sc.guard(rand.New(rand.NewPCG(seed, 0x6a4d)))   //nolint:gosec // likewise
 	sc.cover(rand.New(rand.NewPCG(seed, 0xc07e4)))  //nolint:gosec // likewise
+	sc.silence(rand.New(rand.NewPCG(seed, 0x51e7))) //nolint:gosec // likewise
 	return sc
 }
 

@@ -42,7 +42,7 @@ func shrunk(t *testing.T, sc scenario) scenario {
 		func(s *simSite) { s.Ready = false }, func(s *simSite) { s.SlowDisk = 0 },
 		func(s *simSite) { s.Strikes = false }, func(s *simSite) { s.Guard = false },
 		func(s *simSite) { s.Control = 0 }, func(s *simSite) { s.HoldPage = false },
-		func(s *simSite) { s.Hold = 0 },
+		func(s *simSite) { s.Hold = 0 }, func(s *simSite) { s.Rate, s.Freezes = "", false },
 	} {
 		other := sc
 		simpler(&other.Site)

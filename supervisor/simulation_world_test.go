@@ -46,6 +46,7 @@ type sim struct {
 	served       int
 	counted      map[string]*requests.Reading // by place
 	hiccupUntil  time.Time
+	quietUntil   time.Time // no user comes until then
 	compared     simCompared
 	reverted     map[int]time.Time // when, by generation
 	keepsParts   bool              // a gate that cannot be set leads to a generation that should get nothing
@@ -312,13 +313,17 @@ func (m *sim) systemd() {
 func (m *sim) users(ctx context.Context, a *simAddress) {
 	for n := uint64(0); ctx.Err() == nil; n++ {
 		pause := time.Duration(20_000_000 + m.hash("user "+a.address, n)%300_000_000)
+		quiet := false
 		m.locked(func() {
+			quiet = time.Now().Before(m.quietUntil)
 			if m.healed {
 				pause *= 10 // nothing much happens any more
 			}
 		})
 		time.Sleep(pause)
-		m.connect(a)
+		if !quiet {
+			m.connect(a)
+		}
 	}
 }
 
@@ -358,7 +363,7 @@ func (m *sim) heal() {
 	m.logf("all troubles end")
 	m.portTaken, m.historyFails, m.storeFails, m.healed, m.gatesFail, m.canariesFail, m.disk.fails = false, false, false, true, 0, 0, nil
 	m.assets.full = false
-	m.now.dieAt, m.now.dieFrom, m.hiccupUntil = 0, 0, time.Time{}
+	m.now.dieAt, m.now.dieFrom, m.hiccupUntil, m.quietUntil = 0, 0, time.Time{}, time.Time{}
 	for _, p := range m.procs {
 		p.wedged = false
 		for _, s := range p.sockets {

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/supervisor/cgroup"
+	"superctl/supervisor/drainhook"
 	"superctl/supervisor/worker"
 )
 
@@ -30,6 +31,7 @@ func realSystem(groups *cgroup.Tree) system {
 		close:   func(fd int) { _ = unix.Close(fd) }, // it was for reading only
 		write:   writeFile,
 		sync:    syncDir,
+		held:    drainhook.Held,
 		chance:  rand.Float64,
 	}
 }
