@@ -11,7 +11,7 @@ func rateOf(s setting, rate float64, c custom, h hang) *rateSite {
 }
 
 func TestAGoodReleaseIsNotRevertedForItsRate(t *testing.T) {
-	falseAlarms(t, "rate-false-alarms", func(at site) (list []goodRelease) {
+	falseAlarms(t, "rate-false-alarms", seedOfRateFalseAlarms, func(at site) (list []goodRelease) {
 		for _, k := range customs() {
 			list = append(list, goodRelease{k.name, &rateSite{site: at, custom: k}})
 		}
@@ -43,7 +43,7 @@ func TestAReleaseThatStopsAnsweringIsFound(t *testing.T) {
 			for i, h := range hangs() {
 				cell := rateOf(s, rate, custom{name: "steady"}, h)
 				cell.seconds = 600
-				f := playAll(cell, seedOfFinds, n)
+				f := playAll(cell, seedOfRateFinds, n)
 				if i == 0 && rate == 20 && s.share != 0.05 && f.within(120) < 0.9 {
 					t.Errorf("%s: a release that hangs is found within 120 s in %.0f %% of runs", s.name, 100*f.within(120))
 				}

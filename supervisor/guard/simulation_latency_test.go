@@ -25,8 +25,20 @@ func paces() []pace {
 type slowdown struct {
 	name  string
 	times float64
-	tail  bool // only the slowest pages, a tenth of the requests, take longer
+	pages pages // those that take longer
 }
+
+// pages are some pages of a site: all, the slowest, for which a tenth of the requests are, or all others.
+type pages int
+
+const (
+	allPages pages = iota
+	slowestTenth
+	otherPages
+)
+
+// have reports whether a page that is one of the slowest, or not, is among them.
+func (p pages) have(slowest bool) bool { return p == allPages || (p == slowestTenth) == slowest }
 
 // slowSite is one run about latency.
 type slowSite struct {
@@ -168,7 +180,7 @@ func (w *slowWorld) page(fresh bool) float64 {
 	if w.r.Float64() < w.heavy {
 		page, slow = page+math.Log(10), true
 	}
-	if fresh && w.by.times > 0 && (slow || !w.by.tail) {
+	if fresh && w.by.times > 0 && w.by.pages.have(slow) {
 		page += math.Log(w.by.times)
 	}
 	return page
