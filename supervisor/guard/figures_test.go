@@ -38,7 +38,7 @@ func usual(s setting, rate, before, now float64) site {
 const (
 	seedOfFalseAlarms     = 20_261_129 // of the errors and the latency
 	seedOfFinds           = 71
-	seedOfRateFalseAlarms = 1_021_016_877
+	seedOfRateFalseAlarms = 2_266_919_800
 	seedOfRateFinds       = 47_284_799
 )
 

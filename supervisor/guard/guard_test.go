@@ -214,7 +214,7 @@ func TestASilentReleaseIsWorseThanItsControl(t *testing.T) {
 	if a != Compare {
 		t.Fatalf("action %d after %d s", a, n)
 	}
-	if a, n = feed(w, answers(0.5, 0, 10), 60); a != Worse || rateSuspicious+n != 30 {
+	if a, n = feed(w, answers(0.5, 0, 10), 60); a != Worse || rateSuspicious+n != 40 {
 		t.Errorf("action %d after %d s", a, n)
 	}
 }

@@ -45,8 +45,9 @@ const (
 	keptSeconds = 30
 
 	// A worker that is busy with one slow page answers nothing else. So a silence must be longer than the
-	// longest answer of the old release, and than the time after which servers usually end a worker.
-	leastPatience = 30 * time.Second
+	// longest answer of the old release, which may not have shown its slowest page: longer than the 30 s
+	// after which servers usually end a worker, and the start of another.
+	leastPatience = 40 * time.Second
 	patienceTimes = 2
 	// LongestAnswer is the longest answer of an old release with which there can be a verdict. With a
 	// longer one, such as a stream, a silence would have to be longer than a comparison.
