@@ -237,9 +237,10 @@ func (in *instance) begun(turn int, w process, err error) {
 func (in *instance) becomeReady() {
 	p := in.proc
 	in.lookAt()
-	if in.provesItself() {
+	asks := p.Health != nil && !in.vouched
+	if p.Notify || asks {
 		in.arm(p.StartTimeout, startTimedOut)
-		if in.healthy = !in.asks(); in.asks() {
+		if in.healthy = !asks; asks {
 			in.prove()
 		}
 		return
@@ -250,13 +251,6 @@ func (in *instance) becomeReady() {
 		in.maybeReady()
 	})
 }
-
-// asks reports whether the worker has to pass its health check before it is ready.
-func (in *instance) asks() bool { return in.proc.Health != nil && !in.vouched }
-
-// provesItself reports whether the worker has to say or show something before it is ready; else it has
-// to live for some time.
-func (in *instance) provesItself() bool { return in.proc.Notify || in.asks() }
 
 // watch waits for the end of a worker. What it leaves behind is killed before the end is told:
 // orphans would go on accepting from the listener (uvicorn's and hypercorn's do for ever), and of a

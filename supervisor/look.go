@@ -50,7 +50,7 @@ func (in *instance) lookAt() {
 	look, w, l, turn := in.subject(), in.w, in.look, in.turn
 	inodes, err := in.inodes()
 	look.Listeners = inodes
-	first, who := in.firstLook(), in.String() // two that become healthy together are looked at together
+	first, who := firstLook(in.proc, in.vouched), in.String() // two that become healthy together are looked at together
 	in.owner.async(func() {
 		for wait := first; err == nil; wait = min(2*wait, lookMost) {
 			select {
@@ -71,11 +71,12 @@ func (in *instance) lookAt() {
 	})
 }
 
-// firstLook is how long after the start of a worker the first look at it is. Where the one before it
-// is ready comes as soon as that, it is the only one, since a thousand workers may start at once.
-func (in *instance) firstLook() time.Duration {
-	if after := in.proc.ReadyAfter; !in.provesItself() && after <= lookFirst {
-		return after + lookFirst
+// firstLook is how long after the start of a worker the first look at it is. One that only has to live
+// for a moment is looked at before it is ready anyway: that look is then the only one, since a
+// thousand workers may start at once.
+func firstLook(p *Process, vouched bool) time.Duration {
+	if proves := p.Notify || p.Health != nil && !vouched; !proves && p.ReadyAfter <= lookFirst {
+		return p.ReadyAfter + lookFirst
 	}
 	return lookFirst
 }
