@@ -46,7 +46,8 @@ func TestALeakingWorkerIsRecycledWithoutAFailedRequest(t *testing.T) {
 			t.Parallel()
 			a := harness.New(t, run, harness.Options{
 				Server: harness.Server{
-					Name: "gunicorn", Command: "gunicorn --worker-class gthread --workers 2 --threads 2 leaky:wsgi",
+					// Within 75 s no kept connection is idle for so long that gunicorn closes it, which could meet a request.
+					Name: "gunicorn", Command: "gunicorn --worker-class gthread --workers 2 --threads 2 --keep-alive 75 leaky:wsgi",
 				},
 				Web: web + fmt.Sprintf("drain = \"3m\"\nstart_timeout = \"3m\"\nrecycle = { memory = \"%dM\", interval = \"1s\" }",
 					mostMemory),
