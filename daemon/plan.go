@@ -226,7 +226,7 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 	plan := supervisor.Plan{
 		Release: supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit, Directory: releases.Identity(r.Path)},
 		Config:  c.Sum, Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
-		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: c.Ignored, Check: tryInterpreter(c, r, common),
+		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: cautions(c, r, t.Kind), Check: tryInterpreter(c, r, common),
 	}
 	for _, a := range c.Assets {
 		plan.Assets = append(plan.Assets, supervisor.Assets(a))
@@ -249,6 +249,15 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 		plan.Processes = append(plan.Processes, process)
 	}
 	return plan, nil
+}
+
+// cautions returns what an operator should know before a release goes live: keys of the config that
+// have no effect, and a marker of a copy that may be in progress.
+func cautions(c *config.Config, r releases.Release, kind supervisor.Kind) []string {
+	if r.Unfinished == nil || kind != supervisor.Switch {
+		return c.Ignored
+	}
+	return append(slices.Clone(c.Ignored), fmt.Sprintf("release %s: %v", r.Name, r.Unfinished))
 }
 
 // tryInterpreter returns the check of a plan: the release's interpreter must run. It returns nil

@@ -45,15 +45,18 @@ func (s *Store) marker(path string) (at string, sure bool, why error) {
 	for _, m := range markers {
 		at := filepath.Join(path, m.name)
 		if _, err := os.Lstat(at); err == nil {
-			return at, m.sure, fmt.Errorf("it is not complete: the marker %s is there (%s); "+
-				"remove it when the release is complete", at, m.tool)
+			says := "it may be incomplete"
+			if m.sure {
+				says = "it is not complete"
+			}
+			return at, m.sure, fmt.Errorf("%s: the marker %s is there (%s); remove it when the release is complete", says, at, m.tool)
 		}
 	}
 	// Deployer points this link to the release in progress, and removes it when the release is
 	// live.
 	link := filepath.Join(filepath.Dir(s.Dir), "release")
 	if st, err := os.Lstat(link); err == nil && st.Mode().Type() == fs.ModeSymlink && sameFile(link, path) {
-		return link, false, fmt.Errorf("it is not complete: the link %s of Deployer leads to it", link)
+		return link, false, fmt.Errorf("it may be incomplete: the link %s of Deployer leads to it", link)
 	}
 	return "", false, nil
 }

@@ -1,0 +1,52 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"superctl/supervisor"
+)
+
+// TestASwitchWarnsOfACopyThatMayBeInProgress is about the markers that may be leftovers: one that is
+// sure to be none breaks the release.
+func TestASwitchWarnsOfACopyThatMayBeInProgress(t *testing.T) {
+	dir := t.TempDir()
+	release := filepath.Join(dir, "releases", "r1")
+	if err := os.MkdirAll(filepath.Join(release, ".git"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "shop.toml")
+	text := "app = \"shop\"\nreleases = \"" + filepath.Dir(release) + "\"\nstate = \"" + dir + "/state\"\ncontrol = \"" + dir + "/s\"\n" +
+		"virtualenv = false\n[process.web]\ncommand = [\"/bin/sleep\", \"9\"]\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &planner{path: path, secrets: &secretSource{}}
+	warnings := func(target supervisor.Target) []string {
+		plan, err := p.resolve(t.Context(), target)
+		if err != nil {
+			t.Fatalf("%+v: %v", target, err)
+		}
+		return plan.Warnings
+	}
+	to := supervisor.Target{Kind: supervisor.Switch, Word: "r1"}
+	if got := warnings(to); len(got) > 0 {
+		t.Errorf("of a complete release: %q", got)
+	}
+	marker := filepath.Join(release, ".git", "index.lock")
+	if err := os.WriteFile(marker, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(warnings(to), func(text string) bool {
+		return strings.HasPrefix(text, "release r1: it may be incomplete: the marker "+marker+" is there (of git)")
+	}) {
+		t.Errorf("%q", warnings(to))
+	}
+	live := supervisor.Target{Kind: supervisor.Reload, Live: &supervisor.Release{Name: "r1", Path: release}}
+	if got := warnings(live); len(got) > 0 {
+		t.Errorf("of a reload of the release that is live: %q", got)
+	}
+}
