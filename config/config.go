@@ -19,7 +19,8 @@ import (
 // Config is a config file with its defaults filled in.
 type Config struct {
 	Path       string // of the file, absolute
-	Sum        string // hash of its text
+	Text       []byte // as it was read
+	Sum        string // hash of Text
 	App        string
 	Releases   string
 	Current    string // "" = no link

@@ -94,7 +94,7 @@ func readFile(path string) (abs string, data []byte, err error) {
 func missingFile(path string) error { return &Error{File: path, Msg: "there is no such config file"} }
 
 func parse(path, abs string, data []byte, euid int) (*Config, error) {
-	l := &loader{values: values{problems{file: path}}, c: &Config{Path: abs, Sum: sum(data)}, euid: euid}
+	l := &loader{values: values{problems{file: path}}, c: &Config{Path: abs, Text: data, Sum: sum(data)}, euid: euid}
 	data = withoutBOM(data)
 	l.read(data)
 	l.decode(data, &l.f)

@@ -20,7 +20,6 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -49,9 +48,9 @@ type daemon struct {
 	log       *zap.Logger
 	out       *logs
 	lock      *stateLock
-	keptKinds string                 // message for status: gates that keep the kind of the previous config
-	complaint string                 // message for status: the config is invalid
-	restart   atomic.Pointer[string] // message for status: changed keys that need a restart of the daemon
+	keptKinds string // message for status: gates that keep the kind of the previous config
+	complaint note   // the config is invalid, or cannot be kept
+	restart   note   // changed keys that need a restart of the daemon
 	kept      *descriptors
 	groups    *cgroup.Tree // nil if no control group is delegated
 	upgrader  *handover.Upgrader
@@ -128,21 +127,6 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 	return nil
 }
 
-// checkConfig keeps a copy of a valid config, and reports the errors and warnings of the config.
-func (d *daemon) checkConfig(path string, broken error) {
-	if broken != nil {
-		d.complaint = "invalid config, so the last valid one is used: " + broken.Error()
-	} else if err := keep(d.config); err != nil {
-		d.complaint = err.Error() // must not take the site down: the disk may be full
-	}
-	if d.complaint != "" {
-		d.log.Error(d.complaint)
-	}
-	for _, w := range d.config.Warnings {
-		d.log.Warn(w, zap.String("config", path))
-	}
-}
-
 // openGates makes the gates of the config. Those that cannot change yet keep their kind.
 func (d *daemon) openGates() ([]supervisor.Gate, error) {
 	sockets := d.kept.sockets()
@@ -200,7 +184,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	history := releases.History{Path: c.HistoryPath()}
 	d.assets = &publisher{app: c.App, state: c.State, owner: OwnerOf(c), store: disk.store, log: d.log}
 	opt := supervisor.Options{
-		Complaint: d.complaint,
+		Complaint: d.complaint.text,
 		App:       c.App, Version: version.String(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
 		Scratch: scratchDir(c),
 		Values:  supervisor.Values{Dir: valuesDir(c), Read: plans.readValues, Unused: plans.clearSecrets},

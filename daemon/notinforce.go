@@ -8,21 +8,15 @@ import (
 	"superctl/config"
 )
 
-// readConfig applies a config that a change has just read.
-func (d *daemon) readConfig(c *config.Config) {
-	d.team.Configure(c.Notify)
-	text := needsRestart(d.config, c)
-	d.restart.Store(&text)
-}
-
 // needsRestart returns a message that names the changed keys that need a restart of the daemon, or
 // "".
 func needsRestart(running, c *config.Config) string {
 	var keys []string
 	for _, k := range []struct{ name, is, now string }{
-		{"log", running.Log, c.Log}, {
-			"control", running.Control, c.Control,
-		}, {"state", running.State, c.State}, {"group", running.Group, c.Group},
+		{"log", running.Log, c.Log},
+		{"control", running.Control, c.Control},
+		{"state", running.State, c.State},
+		{"group", running.Group, c.Group},
 	} {
 		if k.is != k.now {
 			keys = append(keys, fmt.Sprintf("%s = %q (now in force: %q)", k.name, k.now, k.is))
@@ -44,8 +38,8 @@ func (d *daemon) notInForce(sum string) string {
 	if now, err := config.Sum(d.config.Path); err == nil && sum != "" && now != sum {
 		texts = append(texts, d.config.Path+" has changed and is not in force: "+d.howToApply())
 	}
-	if text := d.restart.Load(); text != nil && *text != "" {
-		texts = append(texts, *text)
+	if text := d.restart.text(); text != "" {
+		texts = append(texts, text)
 	}
 	if d.keptKinds != "" {
 		texts = append(texts, d.keptKinds)

@@ -52,7 +52,7 @@ func TestStatusShowsConfigChangesThatAreNotInForce(t *testing.T) {
 	if text != want {
 		t.Errorf("of a key that needs a restart: %q", text)
 	}
-	d.restart.Store(&text)
+	d.restart.set(text)
 	if got := d.notInForce(log.Sum); got != text {
 		t.Errorf("after a reload of it: %q", got)
 	}

@@ -118,7 +118,7 @@ type Options struct {
 	// the one with that Plan.Config; "" for nothing. It is asked for each status; nil for never.
 	NotInForce func(config string) string
 	// Complaint is what is wrong with the daemon's own surroundings, for status; "" for nothing.
-	Complaint string
+	Complaint func() string
 	// Fault is called just before and just after each step of a change, an upgrade and a recovery,
 	// with its name; tests end the daemon there.
 	Fault func(point string)

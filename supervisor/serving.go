@@ -55,8 +55,8 @@ func (ah *appHealth) judgeApp(v *verdict) {
 			v.add(t.Health, t.Why)
 		}
 	}
-	if ah.opt.Complaint != "" {
-		v.add(HealthDegraded, ah.opt.Complaint)
+	if ah.opt.Complaint != nil {
+		v.add(HealthDegraded, ah.opt.Complaint())
 	}
 }
 
