@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -18,17 +19,31 @@ func Access(path string) error {
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		mode |= unix.X_OK
 	}
-	err := unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
-	switch err {
-	case nil:
+	err := whyDenied(
+		unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS), unix.Faccessat(unix.AT_FDCWD, path, mode, 0),
+	)
+	switch {
+	case err == nil:
 		return nil
-	case unix.EROFS:
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%s cannot be changed by anyone, because it is immutable: run chattr -i %s: %w", path, path, err)
+	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf(
 			"%s is read-only for the service: mount its file system read-write, or add ReadWritePaths=%s to the unit: %w",
 			path, path, err,
 		)
 	}
 	return fmt.Errorf("user %s cannot write to %s: %w", effectiveUser(), path, err)
+}
+
+// whyDenied returns the answer of the kernel about the effective user. For an immutable file that is
+// EPERM, which x/sys takes for a system call that a container forbids, and then decides by the mode alone.
+// The question about the real user is an older system call, whose EPERM has this reason only.
+func whyDenied(effective, realUser error) error {
+	if effective == nil && errors.Is(realUser, unix.EPERM) {
+		return unix.EPERM
+	}
+	return effective
 }
 
 // Linkable returns why this process cannot update the `current` link, and nil if it can.
