@@ -143,7 +143,10 @@ func (r *record) trim(at time.Time) {
 		}
 		l.points = slices.Delete(l.points, 0, old)
 	}
-	r.lines = slices.DeleteFunc(r.lines, func(l *line) bool { return !l.present && len(l.points) == 0 })
+	r.lines = slices.DeleteFunc(r.lines, func(l *line) bool {
+		// A canary may have had connections for too short a time for a point.
+		return !l.present && len(l.points) == 0 && l.until.UnixMilli() < from
+	})
 	r.lines = slices.Delete(r.lines, 0, max(0, len(r.lines)-maxLines))
 	r.marks = slices.DeleteFunc(r.marks, func(m mark) bool { return m.At < from })
 	r.marks = slices.Delete(r.marks, 0, max(0, len(r.marks)-maxMarks))

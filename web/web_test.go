@@ -296,6 +296,19 @@ func TestOnlyAReleaseWhoseWorkersDoNotCountIsSaidNotToBeCounted(t *testing.T) {
 	}
 }
 
+func TestAReleaseThatHadConnectionsForAMomentIsShownAfterItsEnd(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	r := &record{lines: []*line{{generation: 1, until: now}, {generation: 2}}}
+	r.trim(now.Add(keep))
+	if len(r.lines) != 1 || r.lines[0].generation != 1 {
+		t.Errorf("%d lines", len(r.lines))
+	}
+	r.trim(now.Add(keep + time.Second))
+	if len(r.lines) != 0 {
+		t.Errorf("%d lines after the time of the charts", len(r.lines))
+	}
+}
+
 func TestAHistoryThatCannotBeReadSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shop{began: time.Now()}
