@@ -2,6 +2,7 @@ package bundles
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"superctl/api"
 	"superctl/e2e/harness"
@@ -44,7 +46,8 @@ func offline(t *testing.T, a *harness.App, code int, args ...string) (d deployed
 	return d
 }
 
-// TestADirectoryIsBuiltAndDeployed: on a server that is its own build machine, one command is enough.
+// TestADirectoryIsBuiltAndDeployed: on a server that is its own build machine, one command is enough. It
+// may end as soon as the switch has begun.
 func TestADirectoryIsBuiltAndDeployed(t *testing.T) {
 	dir := t.TempDir()
 	djangoProject(t, dir)
@@ -68,6 +71,24 @@ func TestADirectoryIsBuiltAndDeployed(t *testing.T) {
 	if out := deploy(0, dir); !strings.Contains(out, "nothing to do") {
 		t.Error(out)
 	}
+	pipe := a.Path("pipe")
+	must(t, unix.Mkfifo(pipe, 0o600))
+	word, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	must(t, err)
+	t.Cleanup(func() { must(t, errors.Join(word.Close(), os.Remove(pipe))) })
+	a.Options.More += "[hooks]\nbefore = [[\"sh\", \"-c\", \"echo migrating; read word <" + pipe + "\"]]\n"
+	a.WriteConfig()
+	write(t, dir, "news.txt", "two\n")
+	commit(t, dir)
+	if out := deploy(0, ".", "--detach"); !strings.Contains(out, "continues in the daemon") || a.Status().Release != live {
+		t.Errorf("%s is live: %s", a.Status().Release, out)
+	}
+	follower := a.Begin("attach")
+	follower.Await("migrating")
+	_, err = word.WriteString("go\n")
+	must(t, err)
+	follower.Wait().Want(0).Says("is live (was " + live + ")")
+	live = a.Status().Release
 	write(t, dir, "requirements.txt", "no-such-package==1\n")
 	commit(t, dir)
 	if out := deploy(1, "."); !strings.Contains(out, "no-such-package") || a.Status().Release != live {
