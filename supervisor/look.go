@@ -50,9 +50,9 @@ func (in *instance) lookAt() {
 	look, w, l, turn := in.subject(), in.w, in.look, in.turn
 	inodes, err := in.inodes()
 	look.Listeners = inodes
-	first, who := firstLook(in.proc, in.vouched), in.String() // two that become healthy together are looked at together
+	who := in.String() // two that become healthy together are looked at together
 	in.owner.async(func() {
-		for wait := first; err == nil; wait = min(2*wait, lookMost) {
+		for wait := lookFirst; err == nil; wait = min(2*wait, lookMost) {
 			select {
 			case <-time.After(wait):
 			case <-l.last:
@@ -69,16 +69,6 @@ func (in *instance) lookAt() {
 		}
 		in.owner.post(func() { in.looked(turn, true, fmt.Errorf("%w: %w", ErrUnseen, err)) })
 	})
-}
-
-// firstLook is how long after the start of a worker the first look at it is. One that only has to live
-// for a moment is looked at before it is ready anyway: that look is then the only one, since a
-// thousand workers may start at once.
-func firstLook(p *Process, vouched bool) time.Duration {
-	if proves := p.Notify || p.Health != nil && !vouched; !proves && p.ReadyAfter <= lookFirst {
-		return p.ReadyAfter + lookFirst
-	}
-	return lookFirst
 }
 
 // subject is what is to be looked at, but for what changes.

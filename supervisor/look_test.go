@@ -156,23 +156,3 @@ func TestABackgroundProcessIsLookedAtToo(t *testing.T) {
 		}
 	})
 }
-
-func TestAWorkerThatOnlyHasToLiveIsLookedAtOnce(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"] = behaviour{}
-		w.plan = func(p Plan) Plan { p.Processes = append(p.Processes, background("worker", Overlap)); return p }
-		n := 0
-		w.looks(func(l Look) error {
-			if l.Process.Name == "worker" {
-				n++
-			}
-			return nil
-		})
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		want(t, s, switchTo(t, s, "r1"), Done, "r1")
-		if n != 1 {
-			t.Errorf("looks: %d", n)
-		}
-	})
-}

@@ -14,13 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// children are the processes that this package has started and waits for itself. Each fork holds the
-// lock for reading, so that several can go on at the same time, and adds its child in turn. Others
-// lock it for writing, so that they never see a child that is not in it yet.
+// children are the processes that this package has started and waits for itself. The lock is held
+// around a fork, so that the reaper never sees a child that is not in it yet.
 var children = struct { //nolint:gochecknoglobals // a process has one set of children
-	sync.RWMutex
-	turn sync.Mutex // held by who changes own and holds the lock for reading
-	own  map[int]kind
+	sync.Mutex
+	own map[int]kind
 }{own: make(map[int]kind)}
 
 // kind is what a child of this process is.
@@ -32,22 +30,18 @@ const (
 )
 
 func fork(what kind, path string, args []string, attr *syscall.ProcAttr) (int, error) {
-	children.RLock()
-	defer children.RUnlock()
+	children.Lock()
+	defer children.Unlock()
 	pid, err := syscall.ForkExec(path, args, attr)
 	if err == nil {
-		children.turn.Lock()
-		defer children.turn.Unlock()
 		children.own[pid] = what
 	}
 	return pid, err
 }
 
 func forget(pid int) {
-	children.RLock()
-	defer children.RUnlock()
-	children.turn.Lock()
-	defer children.turn.Unlock()
+	children.Lock()
+	defer children.Unlock()
 	delete(children.own, pid)
 }
 
