@@ -139,26 +139,34 @@ func (l *values) words(key, what string, v any) []string {
 		}
 		return words
 	case []any:
-		words := make([]string, len(v))
-		for i, w := range v {
-			word, ok := w.(string)
-			if !ok {
-				l.at(key, "%s: each word must be a string, and %#v is not", what, w)
-			}
-			words[i] = word
-		}
-		switch {
-		case len(v) == 0 || v[0] == "":
-			l.at(key, "%s: it is empty", what)
-		case len(v) == 1 && strings.Contains(words[0], " ") && !strings.HasPrefix(words[0], "/"):
-			l.at(key, "%s: \"%s ...\" is one word of a list: write each word in quotes of its own, or the command without brackets",
-				what, strings.Fields(words[0] + " ?")[0])
-		}
-		return words
+		return l.listWords(key, what, v)
 	default:
 		l.at(key, "%s must be a string of shell words, or a list of words", what)
 	}
 	return nil
+}
+
+// listWords parses a command that is a list of words.
+func (l *values) listWords(key, what string, list []any) []string {
+	words := make([]string, len(list))
+	for i, w := range list {
+		word, ok := w.(string)
+		if !ok {
+			l.at(key, "%s: each word must be a string, and %#v is not", what, w)
+		}
+		words[i] = word
+	}
+	switch {
+	case len(words) == 0 || words[0] == "":
+		l.at(key, "%s: it is empty", what)
+	case len(words) == 1 && strings.Contains(words[0], " ") && !strings.HasPrefix(words[0], "/"):
+		first := strings.Fields(words[0] + " ?")[0]
+		if m := assignment.FindStringSubmatch(first); m != nil {
+			first = m[1] + "=" // the value may be a secret
+		}
+		l.at(key, "%s: \"%s ...\" is one word of a list: write each word in quotes of its own, or the command without brackets", what, first)
+	}
+	return words
 }
 
 func (l *values) statuses(key string, v any) []int {
