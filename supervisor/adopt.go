@@ -231,7 +231,9 @@ func (rc *recovery) finishDraining(*state) error {
 			continue
 		}
 		in.sendStop()
-		in.arm(max(0, lf.limit+in.proc.Drain-passed), drainElapsed)
+		if lf.limit == 0 { // else the earlier daemon may have died before its stop signal
+			in.arm(max(0, in.proc.Drain-passed), drainElapsed)
+		}
 	}
 	return nil
 }
