@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/kballard/go-shellquote"
 )
 
 // ShellSyntax returns the first word of a command that only a shell understands, such as && or >,
@@ -31,6 +33,13 @@ var (
 	builtins   = []string{".", "cd", "eval", "exec", "export", "set", "source", "trap", "ulimit", "umask", "unset"}
 	shells     = []string{"ash", "bash", "dash", "ksh", "sh", "zsh"}
 )
+
+// NeedsShell reports whether a command, as a string of the config, would be refused because it expects
+// a shell.
+func NeedsShell(text string) bool {
+	words, err := shellquote.Split(text)
+	return err != nil || ShellSyntax(words) != "" || shellMistake(text) != ""
+}
 
 // shellMistake returns what a command, as it is written in the config, expects of a shell, and what
 // to write instead; "" for nothing. It never returns a value that the command gives a variable.

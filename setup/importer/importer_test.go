@@ -301,7 +301,7 @@ func TestTheProcfileThatAUnitRunsIsImportedWithIt(t *testing.T) {
 func TestALineForAShellBecomesACommandWithoutOne(t *testing.T) {
 	source := Source{OpenProject: func(path string) (string, error) {
 		if path == "/srv/notes/.env" {
-			return "WORKERS=3\nAPI_TOKEN=a-secret-of-notes\n", nil
+			return "WORKERS=3\nNOTHING=\nAPI_TOKEN=a-secret-of-notes\n", nil
 		}
 		return "", os.ErrNotExist
 	}}
@@ -334,6 +334,10 @@ func TestALineForAShellBecomesACommandWithoutOne(t *testing.T) {
 		if p.Command != tc.command || strings.Join(env, " ") != tc.env || !strings.Contains(why, tc.notes) {
 			t.Errorf("%s:\ncommand %q, env %q, notes %q", tc.line, p.Command, env, why)
 		}
+	}
+	if out, err := source.Read(File{"/srv/notes/Procfile", "w: $NOTHING\n"}); err != nil || len(out.Processes) > 0 ||
+		out.Lines[len(out.Lines)-1].Why != "the command is empty" {
+		t.Errorf("an empty command: %+v, %v", out, err)
 	}
 	out, err := source.Read(File{"Procfile", "release: A=1 python manage.py migrate\n"})
 	if err != nil || !slices.Equal(out.Before, []string{"sh -c 'A=1 python manage.py migrate'"}) {

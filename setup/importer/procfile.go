@@ -3,6 +3,7 @@ package importer
 import (
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 var (
@@ -43,6 +44,10 @@ func (r *report) procfileLines(f File) {
 			port = p[1]
 		}
 		l := r.unshell(portVariable.ReplaceAllString(line, port), name == "web")
+		if strings.TrimSpace(l.command) == "" {
+			r.dropped(d, "the command is empty")
+			continue
+		}
 		p, c := r.addProcess(name, l.command)
 		r.addVariables(p, l.env)
 		if name == "web" && len(p.Listen) == 0 && c.server != "celery" {

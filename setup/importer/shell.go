@@ -6,8 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kballard/go-shellquote"
-
+	"superctl/config"
 	"superctl/redact"
 	"superctl/setup"
 )
@@ -76,12 +75,12 @@ func (r *report) unshell(text string, web bool) (l shellLine) {
 		return part
 	})
 	switch {
-	case !needsShell(text):
+	case !config.NeedsShell(text):
 		l.notes = append(l.notes, notes...)
 	case web:
 		text = l.withoutUnknown(text)
 		l.notes = append(l.notes, notes...)
-		if needsShell(text) {
+		if config.NeedsShell(text) {
 			l.notes = append(l.notes, "superctl runs no shell: write what this line does without one")
 		}
 	default:
@@ -105,17 +104,6 @@ func (l *shellLine) withoutUnknown(text string) string {
 		l.notes = append(l.notes, fmt.Sprintf("left out: %s: its value is not known here", strings.TrimSpace(text[m[0]:m[1]])))
 		text = text[:m[0]] + text[m[4]:]
 	}
-}
-
-// needsShell reports whether a line has what only a shell understands.
-func needsShell(line string) bool {
-	list, err := shellquote.Split(line)
-	if err != nil {
-		return true
-	}
-	masked := singleQuoted.ReplaceAllString(line, "")
-	return strings.ContainsAny(masked, "$`;|<>") || slices.Contains(list, "&&") || slices.Contains(list, "&") ||
-		slices.ContainsFunc(list, func(w string) bool { return w == "~" || strings.HasPrefix(w, "~/") }) || list[0] == "cd"
 }
 
 // outsideQuotes replaces what a shell could replace: the text outside of single quotes.
