@@ -219,7 +219,7 @@ func readState(dir, app string) (state, error) {
 	return st, nil
 }
 
-// stateHead is what says whether this daemon can read the rest of a state file.
+// stateHead is the part of a state file that says whether this daemon can read the rest.
 type stateHead struct {
 	Version int    `json:"version"`
 	Needs   int    `json:"needs"`

@@ -46,7 +46,7 @@ func TestALeakingWorkerIsRecycledWithoutAFailedRequest(t *testing.T) {
 			t.Parallel()
 			a := harness.New(t, run, harness.Options{
 				Server: harness.Server{
-					// Within 75 s no kept connection is idle for so long that gunicorn closes it, which could meet a request.
+					// By default gunicorn closes a connection that was idle for 2 s, perhaps just as a request arrives.
 					Name: "gunicorn", Command: "gunicorn --worker-class gthread --workers 2 --threads 2 --keep-alive 75 leaky:wsgi",
 				},
 				Web: web + fmt.Sprintf("drain = \"3m\"\nstart_timeout = \"3m\"\nrecycle = { memory = \"%dM\", interval = \"1s\" }",
