@@ -44,10 +44,10 @@ type line struct {
 	generation int
 	release    string
 	points     []point
-	fresh      int     // how many of the points are new in this event
-	last       figures // while it was live, a canary or a control
-	until      time.Time
-	present    bool // it exists
+	fresh      int       // how many of the points are new in this event
+	last       figures   // while it was live, a canary or a control
+	until      time.Time // it was that; zero = never, or its requests are not counted
+	present    bool      // it exists
 }
 
 // point is a moment of a chart: milliseconds since 1970, requests per second, the share that failed,
@@ -103,13 +103,17 @@ func (r *record) addPoints(at time.Time, st *api.Status) {
 		g := &st.Generations[i]
 		l := r.line(g)
 		l.present = true
-		rate, known := r.rates.Of(g.ID)
+		state, _ := host.Role(st, g)
+		serves := state == string(api.Live) || state == host.Canary || state == host.Control
+		if serves && counted(g, l) {
+			l.until = at
+		}
+		rate, known := r.rates.Of(g.ID) // from its second event on
 		if !known || g.Requests == nil {
 			continue
 		}
-		state, _ := host.Role(st, g)
-		if state == string(api.Live) || state == host.Canary || state == host.Control {
-			l.last, l.until = figuresOf(rate), at
+		if serves {
+			l.last = figuresOf(rate)
 		}
 		if isPoint {
 			l.points = append(l.points, point{

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -298,14 +299,33 @@ func TestOnlyAReleaseWhoseWorkersDoNotCountIsSaidNotToBeCounted(t *testing.T) {
 
 func TestAReleaseThatHadConnectionsForAMomentIsShownAfterItsEnd(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	r := &record{lines: []*line{{generation: 1, until: now}, {generation: 2}}}
-	r.trim(now.Add(keep))
-	if len(r.lines) != 1 || r.lines[0].generation != 1 {
-		t.Errorf("%d lines", len(r.lines))
+	says := func(list ...api.GenerationStatus) *host.Measured {
+		st := &api.Status{Generation: list[0].ID, Generations: list}
+		return &host.Measured{App: host.App{Status: st}}
 	}
-	r.trim(now.Add(keep + time.Second))
-	if len(r.lines) != 0 {
-		t.Errorf("%d lines after the time of the charts", len(r.lines))
+	live, staged := string(api.Live), string(api.Staged)
+	r := new(record)
+	r.add(now, says(
+		api.GenerationStatus{ID: 5, Release: "counted", State: live, Requests: new(api.Requests)},
+		api.GenerationStatus{ID: 4, Release: "not known yet", State: live},
+		api.GenerationStatus{ID: 3, Release: "not counted", State: live, Uncounted: []api.Uncounted{{Process: "web"}}},
+		api.GenerationStatus{ID: 2, Release: "never live", State: staged, Requests: new(api.Requests)},
+	))
+	later := says(api.GenerationStatus{ID: 1, Release: "r1", State: live, Requests: new(api.Requests)})
+	ended := func(at time.Time) (names []string) {
+		r.add(at, later)
+		for _, v := range r.view(later, true).Releases {
+			if v.State == "ended" {
+				names = append(names, v.Release)
+			}
+		}
+		return names
+	}
+	if got := ended(now.Add(keep)); !slices.Equal(got, []string{"counted", "not known yet"}) {
+		t.Errorf("after its end: %v", got)
+	}
+	if got := ended(now.Add(keep + time.Second)); len(got) != 0 {
+		t.Errorf("after the time of the charts: %v", got)
 	}
 }
 
