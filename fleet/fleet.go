@@ -1,8 +1,8 @@
 // Package fleet turns the hosts of an environment from one release to another together, or not at
 // all.
 //
-// A run has one owner, [Do], which knows the state of every host and decides by one table (see
-// table.go) what each event means. All that it needs of a host are commands of superctl, each of
+// A run has one owner, its loop, which knows the state of every host and decides by a table what each
+// event means: that of [Do] is in table.go; [Maintain] and [Hold] have small ones. All that it needs of a host are commands of superctl, each of
 // which works on one host alone; a [Transport] runs them. Every host first prepares the change:
 // it boots the release, proves it, and waits. Only when all hosts are ready does the canary host get
 // the word to cut over, and only after its probation do the others. What fails before the first word

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"superctl/api"
 )
@@ -26,73 +25,93 @@ func Maintain(ctx context.Context, plan Plan, t Transport, limits Limits, observ
 	if mt.result.Maintenance = api.MaintenanceOff; plan.Page != nil {
 		mt.result.Maintenance = api.MaintenanceOn
 	}
-	var commanded bool
-	if there := mt.leaseAll(ctx, mt.reachAll(ctx)); mt.failure == nil {
-		commanded = len(there) > 0
-		mt.command(ctx, there)
-	}
-	mt.fill()
-	mt.result.Seconds = time.Since(mt.result.Started).Seconds()
-	if commanded {
-		mt.announce()
-	}
-	mt.timer.Stop()
-	mt.end()
-	return mt.result
+	mt.table = maintenanceTable()
+	mt.reach()
+	return mt.carryOut(ctx, mt)
 }
 
-// maintaining is a run of Maintain. It ends as other runs do.
+// maintaining is a run of Maintain. A question to a host and the command have limits of their own, so
+// that only the leases can be overdue.
 type maintaining struct{ *run }
+
+// maintenanceTable returns the actions of Maintain.
+func maintenanceTable() actions {
+	t := make(actions)
+	t.row(reaching, [kinds]action{
+		answered: inMaintenance(maintaining.noteThere), leased: never, leaseEnded: never, installed: never, stepped: never,
+		ready: never, present: never, ended: never, returned: never, tidied: never,
+		interrupted: inMaintenance(maintaining.stopInterrupted), overdue: ignore,
+	})
+	t.row(leasing, [kinds]action{
+		answered: never, leased: inMaintenance(maintaining.noteHeld), leaseEnded: inMaintenance(maintaining.noteNotHeld),
+		installed: never, stepped: never, ready: never, present: never, ended: never, returned: never, tidied: never,
+		interrupted: inMaintenance(maintaining.stopInterrupted), overdue: inMaintenance(maintaining.stopOverdue),
+	})
+	t.row(turning, [kinds]action{
+		answered: never, leased: never, leaseEnded: ignore, installed: never, stepped: never, ready: never, present: never,
+		ended: inMaintenance(maintaining.noteCommand), returned: never, tidied: never,
+		interrupted: inMaintenance(maintaining.goOnInterrupted), overdue: ignore,
+	})
+	t.atTheEnd()
+	return t
+}
+
+func inMaintenance(do func(maintaining, event)) action {
+	return func(r *run, ev event) { do(maintaining{r}, ev) }
+}
 
 // errInterrupted ends a run that has changed no host.
 var errInterrupted = errors.New("interrupted")
 
-// next returns the next event. If the operator interrupts, or limit is over, the run fails.
-func (mt maintaining) next(ctx context.Context, limit <-chan time.Time) (ev event, ok bool) {
-	select {
-	case <-ctx.Done():
-		mt.fail(api.ExitAborted, errInterrupted)
-	case <-limit:
-		mt.fail(api.ExitUnreachable, errors.New("not all hosts answered in time"))
-	case ev := <-mt.events:
-		if ctx.Err() == nil {
-			return ev, true
-		}
-		mt.fail(api.ExitAborted, errInterrupted)
-	}
-	mt.cancel()
-	return ev, false
+func (mt maintaining) stopInterrupted(event) { mt.stop(api.ExitAborted, errInterrupted) }
+
+func (mt maintaining) stopOverdue(event) {
+	mt.stop(api.ExitUnreachable, errors.New("not all hosts answered in time"))
 }
 
-// reachAll asks all hosts for their status, and returns those that answered.
-func (mt maintaining) reachAll(ctx context.Context) (there []*member) {
-	mt.reach()
-	for range mt.members {
-		ev, ok := mt.next(ctx, nil) // each ends within its limit
-		if !ok {
-			return nil
-		}
-		m := ev.host
-		if ev.err != nil {
-			mt.lose(m, ev.err)
-			continue
-		}
-		m.before = ev.value.(*api.Status)
-		if m.err = busy(m.before); m.err != nil {
-			mt.note(m, Refused, m.err.Error())
-			continue
-		}
-		mt.note(m, Reached, "")
+// stop ends the run before a host has the command.
+func (mt maintaining) stop(exit int, err error) {
+	mt.fail(exit, err)
+	mt.cancel()
+	mt.phase = over
+}
+
+func (mt maintaining) noteThere(ev event) {
+	m := ev.host
+	if ev.err != nil {
+		mt.lose(m, ev.err)
+	} else {
+		mt.noteReached(m, ev.value.(*api.Status))
 	}
-	for _, m := range mt.members { // the canary host first
-		switch {
-		case m.err == nil:
-			there = append(there, m)
-		case m.state == Refused:
-			mt.fail(api.ExitBusy, mt.allFit())
+	if !mt.settle(m) {
+		return
+	}
+	if len(mt.in(Refused)) > 0 {
+		mt.fail(api.ExitBusy, mt.allFit())
+		mt.phase = over
+		return
+	}
+	mt.enter(leasing, mt.limits.Reach)
+	mt.leaseMore()
+}
+
+func (mt maintaining) noteReached(m *member, st *api.Status) {
+	m.before, m.err = st, busy(st)
+	if m.err != nil {
+		mt.note(m, Refused, m.err.Error())
+		return
+	}
+	mt.note(m, Reached, "")
+}
+
+// in returns the hosts that are in a state, the canary host first.
+func (mt maintaining) in(s State) (list []*member) {
+	for _, m := range mt.members {
+		if m.state == s {
+			list = append(list, m)
 		}
 	}
-	return there
+	return list
 }
 
 // lose records a host that has not got the command, because it cannot be reached.
@@ -101,79 +120,68 @@ func (mt maintaining) lose(m *member, err error) {
 	mt.note(m, Behind, err.Error())
 }
 
-// leaseAll takes the lease of the first host and then those of the others, so that of two runs one gets
-// it and the other begins nothing. It returns the hosts of which it has the lease.
-func (mt maintaining) leaseAll(ctx context.Context, there []*member) (leased []*member) {
-	if len(there) == 0 || mt.failure != nil {
-		return nil
+// leaseMore takes the lease of the first host and then those of the others, so that of two runs one gets
+// it and the other begins nothing. A host that is lost is not the first. When all have answered, the
+// hosts get the command.
+func (mt maintaining) leaseMore() {
+	asked, leased := mt.in(Reached), mt.in(Leased)
+	if len(leased) == 0 {
+		asked = asked[:min(1, len(asked))]
 	}
-	mt.timer.Reset(mt.limits.Reach)
-	mt.leaseOf(there[0])
-	asked := there[:1]
-	for ended := 0; ended < len(asked); {
-		ev, ok := mt.next(ctx, mt.timer.C)
-		if !ok {
-			return nil
-		}
-		m := ev.host
-		if ev.kind == leaseEnded && m.state == Leased {
-			continue // its daemon has died or is upgraded: the command says how the host is
-		}
-		ended++
-		switch {
-		case ev.kind == leaseEnded && exitOf(ev.err) == api.ExitBusy:
-			m.err = ev.err
-			mt.note(m, Refused, ev.err.Error())
-			mt.fail(api.ExitBusy, on(m, ev.err))
-		case ev.kind == leaseEnded:
-			mt.lose(m, cmp.Or(ev.err, errors.New("the lock has ended: its daemon was stopped or upgraded")))
-		default:
-			mt.note(m, Leased, "")
-			leased = append(leased, m)
-		}
-		asked = mt.leaseMore(there, asked, len(leased) > 0)
+	if mt.failure != nil { // no more are asked
+		asked = slices.DeleteFunc(asked, func(m *member) bool { return m.lease == nil })
 	}
-	return leased
+	for _, m := range asked {
+		if m.lease == nil {
+			mt.leaseOf(m)
+		}
+	}
+	switch {
+	case len(asked) > 0:
+	case mt.failure != nil || len(leased) == 0:
+		mt.phase = over
+	default:
+		mt.command(leased)
+	}
 }
 
-// leaseMore takes the leases of all hosts once one has given its own, and else that of the next one. It
-// returns the hosts that were asked.
-func (mt maintaining) leaseMore(there, asked []*member, first bool) []*member {
-	more := len(there)
-	if !first {
-		more = min(more, len(asked)+1)
-	}
-	if mt.failure != nil {
-		return asked
-	}
-	for _, m := range there[len(asked):more] {
-		mt.leaseOf(m)
-	}
-	return there[:more]
+func (mt maintaining) noteHeld(ev event) {
+	mt.note(ev.host, Leased, "")
+	mt.leaseMore()
 }
 
-// command has all hosts show or end the page, and waits for them.
-func (mt maintaining) command(ctx context.Context, there []*member) {
-	for _, m := range there {
+func (mt maintaining) noteNotHeld(ev event) {
+	m := ev.host
+	switch {
+	case m.state == Leased:
+		return // its daemon has died or is upgraded: the command says how the host is
+	case exitOf(ev.err) == api.ExitBusy:
+		m.err = ev.err
+		mt.note(m, Refused, ev.err.Error())
+		mt.fail(api.ExitBusy, on(m, ev.err))
+	default:
+		mt.lose(m, cmp.Or(ev.err, errLeaseEnded))
+	}
+	mt.leaseMore()
+}
+
+// command has hosts show or end the page, all at once. One, the leader, notifies the team if this run
+// does not live to report its end.
+func (mt maintaining) command(hosts []*member) {
+	mt.enter(turning, mt.limits.Maintain)
+	mt.told = true
+	for _, m := range hosts {
+		m.told = true
 		mt.note(m, Turning, "")
 		mt.begin(mt.limits.Maintain, func(ctx context.Context) event {
-			out, err := mt.commandOn(ctx, m, m == there[0])
+			out, err := mt.commandOn(ctx, m, m == hosts[0])
 			return event{kind: ended, host: m, value: out, err: err}
 		})
 	}
-	interrupt := ctx.Done()
-	for n := len(there); n > 0; {
-		select {
-		case <-interrupt:
-			interrupt = nil
-			mt.say("the hosts have the command: the run continues; Ctrl-C again abandons it")
-		case ev := <-mt.events:
-			if ev.kind == ended {
-				mt.noteCommand(ev)
-				n--
-			}
-		}
-	}
+}
+
+func (mt maintaining) goOnInterrupted(event) {
+	mt.say("the hosts have the command: the run continues; Ctrl-C again abandons it")
 }
 
 func (mt maintaining) noteCommand(ev event) {
@@ -187,10 +195,12 @@ func (mt maintaining) noteCommand(ev event) {
 		mt.note(m, Refused, m.err.Error())
 		mt.exit = max(mt.exit, exit)
 	}
+	if len(mt.in(Turning)) == 0 {
+		mt.phase = over
+	}
 }
 
-// commandOn runs the command on one host. What it warns of is in the outcome. One host, the leader,
-// notifies the team if this run does not live to report its end.
+// commandOn runs the command on one host. What it warns of is in the outcome.
 func (mt maintaining) commandOn(ctx context.Context, m *member, leader bool) (*api.Outcome, error) {
 	var stdout, stderr bytes.Buffer
 	call := Call{Args: mt.words(leader), Stdout: &stdout, Stderr: &stderr}
@@ -241,6 +251,7 @@ func (mt maintaining) words(leader bool) []string {
 // fill fills in the result.
 func (mt maintaining) fill() {
 	res, lost := mt.result, false
+	res.Warnings = mt.warnings
 	warned := make(map[string][]string) // hosts, by the warning
 	for _, m := range mt.members {
 		res.Hosts = append(res.Hosts, mt.hostResult(m))
@@ -291,7 +302,7 @@ func (mt maintaining) hostResult(m *member) HostResult {
 
 // announce has the team notified of what has changed, while the leases keep the hosts' own messages back.
 func (mt maintaining) announce() {
-	if mt.result.Result == api.Done && !mt.result.Changed {
+	if !mt.told || mt.result.Result == api.Done && !mt.result.Changed {
 		return
 	}
 	var hosts []string

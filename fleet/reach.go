@@ -152,23 +152,29 @@ func (r *run) leaseOf(m *member) {
 }
 
 func (r *run) noteLease(ev event) {
-	r.note(ev.host, Leased, "")
-	if ev.host == r.canary() {
-		for _, m := range r.members[1:] {
-			r.leaseOf(m)
-		}
-	}
-	if r.settle(ev.host) {
+	if r.leaseOthers(ev.host) {
 		r.install()
 	}
 }
 
+// leaseOthers records the lease of a host, takes those of the others after that of the canary host, and
+// reports whether the run has them all.
+func (r *run) leaseOthers(m *member) bool {
+	r.note(m, Leased, "")
+	if m == r.canary() {
+		for _, m := range r.members[1:] {
+			r.leaseOf(m)
+		}
+	}
+	return r.settle(m)
+}
+
+// errLeaseEnded is why a lease ended that was not refused or lost.
+var errLeaseEnded = errors.New("the lock has ended: its daemon was stopped or upgraded")
+
 // refuseLease ends a run before its first word: another operator has the host, or it was lost.
 func (r *run) refuseLease(ev event) {
-	err := ev.err
-	if err == nil {
-		err = errors.New("the lock has ended: its daemon was stopped or upgraded")
-	}
+	err := cmp.Or(ev.err, errLeaseEnded)
 	ev.host.err = err
 	r.note(ev.host, Refused, err.Error())
 	exit := api.ExitAborted

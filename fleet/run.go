@@ -10,7 +10,7 @@ import (
 	"superctl/api"
 )
 
-// run is a run in progress. Its fields are owned by Do, which handles one event after the other.
+// run is a run in progress. Its fields are owned by loop, which handles one event after the other.
 type run struct {
 	Plan
 	limits    Limits
@@ -31,7 +31,7 @@ type run struct {
 
 	events chan event
 	timer  *time.Timer     // of the phase
-	ctx    context.Context //nolint:containedctx // of the goroutines, which end before Do does
+	ctx    context.Context //nolint:containedctx // of the goroutines, which end before the run does
 	cancel context.CancelFunc
 	gone   sync.WaitGroup
 }
@@ -59,17 +59,15 @@ type member struct {
 // Observe is called from one goroutine and must not block.
 func Do(ctx context.Context, plan Plan, t Transport, limits Limits, observe func(Progress)) *Result {
 	r := newRun(ctx, plan, t, limits, observe)
-	r.loop(ctx)
-	conclusion{r}.fill()
-	r.result.Seconds = time.Since(r.result.Started).Seconds()
-	r.end()
-	return r.result
+	r.table = table()
+	r.reach()
+	return r.carryOut(ctx, conclusion{r})
 }
 
 // newRun returns a run that has not begun. Its goroutines outlive the operator's ctx until end.
 func newRun(ctx context.Context, plan Plan, t Transport, limits Limits, observe func(Progress)) *run {
 	r := &run{
-		Plan: plan, limits: limits.withDefaults(), transport: t, observe: observe, table: table(),
+		Plan: plan, limits: limits.withDefaults(), transport: t, observe: observe,
 		events: make(chan event), timer: time.NewTimer(time.Hour),
 		result: &Result{Run: plan.Run, By: plan.By, Kind: string(plan.Kind), Release: plan.Release, Started: time.Now()},
 	}
@@ -88,29 +86,50 @@ func newRun(ctx context.Context, plan Plan, t Transport, limits Limits, observe 
 	return r
 }
 
-// loop handles events until the run is over.
+// ending reports a run that is over.
+type ending interface {
+	fill()     // the result
+	announce() // notifies the team, while the leases are held
+}
+
+// carryOut handles the events of a run that has begun, and reports its end.
+func (r *run) carryOut(ctx context.Context, e ending) *Result {
+	r.loop(ctx)
+	e.fill()
+	r.result.Seconds = time.Since(r.result.Started).Seconds()
+	r.end(e.announce)
+	return r.result
+}
+
+// loop handles events until the run is over. The end of ctx is an event; one that comes after it is
+// handled after it.
 func (r *run) loop(ctx context.Context) {
 	defer r.timer.Stop()
-	r.reach()
 	interrupt := ctx.Done()
 	for r.phase != over {
 		var ev event
 		select {
 		case ev = <-r.events:
+			if interrupt != nil && ctx.Err() != nil {
+				interrupt = nil
+				r.handle(event{kind: interrupted})
+			}
 		case <-r.timer.C:
 			ev = event{kind: overdue}
 		case <-interrupt:
 			ev, interrupt = event{kind: interrupted}, nil
 		}
-		r.table[cell{r.phase, ev.kind}](r, ev)
+		r.handle(ev)
 	}
 }
 
-// end announces the run, while the leases are held, and ends all goroutines.
-func (r *run) end() {
+func (r *run) handle(ev event) { r.table[cell{r.phase, ev.kind}](r, ev) }
+
+// end calls last, while the leases are held, and ends all goroutines.
+func (r *run) end(last func()) {
 	ended := make(chan struct{})
 	go func() {
-		conclusion{r}.announce()
+		last()
 		for _, m := range r.members {
 			m.lease.close()
 			m.change.close()

@@ -55,9 +55,10 @@ type cell struct {
 
 type action func(*run, event)
 
-// actions is what each event means in each phase: every pair has an entry.
+// actions is what each event means in each phase that a run passes: every pair has an entry.
 type actions map[cell]action
 
+// table returns the actions of Do.
 func table() actions {
 	t := make(actions)
 	t.untilTheWord()
@@ -128,6 +129,11 @@ func (t actions) fromTheWord() {
 		present: ignore, ended: ignore, returned: never, tidied: (*run).noteTidied, interrupted: (*run).finish,
 		overdue: (*run).finish,
 	})
+	t.atTheEnd()
+}
+
+// atTheEnd adds the phase of a run that is over.
+func (t actions) atTheEnd() {
 	t.row(over, [kinds]action{
 		answered: ignore, leased: ignore, leaseEnded: ignore, installed: ignore, stepped: ignore, ready: ignore,
 		present: ignore, ended: ignore, returned: ignore, tidied: ignore, interrupted: ignore, overdue: ignore,
