@@ -117,12 +117,8 @@ does. back does the opposite.
 				return err
 			}
 			release, err := c.look(ctx).Finish()
-			if errors.Is(err, fleet.ErrNoMix) {
-				fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)
-				return nil
-			}
 			if err != nil {
-				return err
+				return c.noMix(err)
 			}
 			return c.change(ctx, cc, fleet.Plan{Kind: api.Switch, Release: release, Why: "finish of " + release})
 		}),
@@ -141,58 +137,45 @@ they had. finish does the opposite.
 		Flags: []cli.Flag{commandline.JSONFlag()},
 		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
 			after, err := c.look(ctx).Back(ctx, c.fleet.Name, operator(), c.ssh, lookTime)
-			if errors.Is(err, fleet.ErrNoMix) {
-				fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)
-				return nil
-			}
 			if after == nil {
-				return err
+				return c.noMix(err)
 			}
 			return errors.Join(err, c.showView(cc, after))
 		}),
 	}
 }
 
-// change carries out a plan, and shows its progress and its outcome.
-func (c *command) change(ctx context.Context, cc *cli.Context, plan fleet.Plan) error {
-	left, err := c.without(cc)
-	if err != nil {
-		return err
+// noMix returns the error of finish and back. That there is no mix is no error: it is printed.
+func (c *command) noMix(err error) error {
+	if errors.Is(err, fleet.ErrNoMix) {
+		fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)
+		return nil
 	}
-	plan.Run, plan.By, plan.App, plan.Env = newRun(c.now()), operator(), c.fleet.App, c.fleet.Name
-	plan.Hosts, plan.Without, plan.Canary = c.hosts, left, c.canary()
+	return err
+}
+
+// change carries out the plan of a change, or shows what it would do.
+func (c *command) change(ctx context.Context, cc *cli.Context, plan fleet.Plan) error {
 	plan.Batch, plan.Bake = c.fleet.Batch, c.fleet.Bake
 	plan.Keep, plan.Degraded, plan.Force = cc.Bool("keep"), cc.Bool("degraded"), cc.Bool("force")
 	if cc.Bool("dry-run") {
 		return c.dryRun(ctx, cc, plan)
 	}
-	show := c.board(cc, plan.Hosts)
-	res := fleet.Do(ctx, plan, c.ssh, fleet.Limits{}, show.news)
-	show.end()
-	return c.report(cc, res, res.Exit, func() { c.showResult(res) })
+	return c.run(ctx, cc, plan, fleet.Do, c.showResult)
 }
 
 // showResult prints the outcome of a run. The verdict comes last, where it does not scroll away.
 func (c *command) showResult(res *fleet.Result) {
 	app := c.app()
 	p := terminal.PaletteFor(c.stdout)
-	for _, w := range res.Warnings {
-		fmt.Fprintf(c.stdout, "%s %s\n", p.Yellow("warning:"), w)
-	}
+	c.showWarnings(p, res)
 	for _, h := range res.Hosts {
 		if o := h.Outcome; o != nil && o.Result != api.Done && (h.State == fleet.Refused || h.State == fleet.Reverted) {
 			terminal.FailureLog(c.stdout, o)
 		}
 	}
 	name := cmp.Or(res.Release, res.Kind)
-	if res.Exit != api.ExitDone {
-		var t terminal.Table
-		t.Head(p, "HOST", "STATE", "RELEASE", "REASON")
-		for _, h := range res.Hosts {
-			t.Row(h.Host, stateText(p, h.State), terminal.Dash(h.Release), h.Error)
-		}
-		t.Write(c.stdout, "  ")
-	}
+	c.showHosts(p, res)
 	switch {
 	case res.Exit == api.ExitDone && !res.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is already live on %s; nothing to do\n", app, name, hostCount(len(res.Hosts)))

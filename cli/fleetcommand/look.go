@@ -143,17 +143,25 @@ func (c *command) oneByOne(ctx context.Context, args []string) error {
 
 // outputs runs a command on all hosts at once, and returns what it wrote on each, and how it ended.
 func (c *command) outputs(ctx context.Context, args []string) (outputs [][]byte, errs []error) {
-	outputs, errs = make([][]byte, len(c.hosts)), make([]error, len(c.hosts))
+	outputs = make([][]byte, len(c.hosts))
+	errs = c.onEach(func(i int, host string) error {
+		var out bytes.Buffer
+		err := c.ssh.Run(ctx, host, fleet.Call{Args: args, Stdout: &out, Deaf: true})
+		outputs[i] = out.Bytes()
+		return err
+	})
+	return outputs, errs
+}
+
+// onEach calls f for all hosts at once, and returns its errors in the order of the hosts.
+func (c *command) onEach(f func(i int, host string) error) []error {
+	errs := make([]error, len(c.hosts))
 	var done sync.WaitGroup
 	for i, host := range c.hosts {
-		done.Go(func() {
-			var out bytes.Buffer
-			errs[i] = c.ssh.Run(ctx, host, fleet.Call{Args: args, Stdout: &out, Deaf: true})
-			outputs[i] = out.Bytes()
-		})
+		done.Go(func() { errs[i] = f(i, host) })
 	}
 	done.Wait()
-	return outputs, errs
+	return errs
 }
 
 // worst returns the error that sets the exit code, and prints those of hosts that were not reached.
@@ -204,12 +212,13 @@ and the reason. The lock ends with this command.
 			&cli.StringFlag{Name: "why", Usage: "the reason; other operators see this `TEXT`", Required: true}, commandline.JSONFlag(),
 		},
 		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
-			run := newRun(c.now())
-			return fleet.Hold(ctx, fleet.Plan{
-				Run: run, By: operator(), Why: cc.String("why"), Hosts: c.hosts, Canary: c.canary(),
-			}, c.ssh, fleet.Limits{}, func() {
+			plan, err := c.complete(cc, fleet.Plan{Why: cc.String("why")})
+			if err != nil {
+				return err
+			}
+			return fleet.Hold(ctx, plan, c.ssh, fleet.Limits{}, func() {
 				if cc.Bool("json") {
-					_ = writeLine(c.stdout, map[string]any{"locked": true, "run": run, "hosts": c.hosts})
+					_ = writeLine(c.stdout, map[string]any{"locked": true, "run": plan.Run, "hosts": c.hosts})
 					return
 				}
 				fmt.Fprintf(c.stderr, "%s: locked on %s, until Ctrl-C\n", c.app(), hostCount(len(c.hosts)))
@@ -220,6 +229,10 @@ and the reason. The lock ends with this command.
 
 // dryRun shows what a run would do.
 func (c *command) dryRun(ctx context.Context, cc *cli.Context, plan fleet.Plan) error {
+	plan, err := c.complete(cc, plan)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	d := fleet.Rehearse(ctx, plan, c.ssh)

@@ -37,17 +37,7 @@ change or run has a host, no host changes (exit code 4).
 			if err != nil {
 				return commandline.Usagef("maintenance: %w", err)
 			}
-			left, err := c.without(cc)
-			if err != nil {
-				return err
-			}
-			show := c.board(cc, c.hosts)
-			res := fleet.Maintain(ctx, fleet.Plan{
-				Run: newRun(c.now()), By: operator(), App: c.fleet.App, Env: c.fleet.Name, Why: "maintenance " + cc.Args().First(),
-				Page: page, Hosts: c.hosts, Without: left, Canary: c.canary(),
-			}, c.ssh, fleet.Limits{}, show.news)
-			show.end()
-			return c.report(cc, res, res.Exit, func() { c.showMaintenance(res) })
+			return c.run(ctx, cc, fleet.Plan{Why: "maintenance " + cc.Args().First(), Page: page}, fleet.Maintain, c.showMaintenance)
 		}),
 	}
 }
@@ -55,21 +45,12 @@ change or run has a host, no host changes (exit code 4).
 // showMaintenance prints what the users of all hosts get after a run of maintenance.
 func (c *command) showMaintenance(res *fleet.Result) {
 	p := terminal.PaletteFor(c.stdout)
-	for _, w := range res.Warnings {
-		fmt.Fprintf(c.stdout, "%s %s\n", p.Yellow("warning:"), w)
-	}
+	c.showWarnings(p, res)
 	hosts := make(map[fleet.State][]string)
 	for _, h := range res.Hosts {
 		hosts[h.State] = append(hosts[h.State], h.Host)
 	}
-	if res.Exit != api.ExitDone {
-		var t terminal.Table
-		t.Head(p, "HOST", "STATE", "RELEASE", "REASON")
-		for _, h := range res.Hosts {
-			t.Row(h.Host, stateText(p, h.State), terminal.Dash(h.Release), h.Error)
-		}
-		t.Write(c.stdout, "  ")
-	}
+	c.showHosts(p, res)
 	on, done := res.Maintenance == api.MaintenanceOn, hosts[fleet.Done]
 	what := p.Green("reach") + " the app again"
 	if on {

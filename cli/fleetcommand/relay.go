@@ -95,23 +95,21 @@ type execution struct {
 
 // execJSON runs a command on all hosts at once, and prints an object with how it ended on each.
 func (c *command) execJSON(ctx context.Context, args []string) error {
-	ends, errs := make([]execution, len(c.hosts)), make([]error, len(c.hosts))
-	var done sync.WaitGroup
-	for i, host := range c.hosts {
-		done.Go(func() {
-			var stdout, stderr bytes.Buffer
-			err := c.ssh.Run(ctx, host, fleet.Call{Args: args, Stdout: &stdout, Stderr: &stderr, Deaf: true})
-			ends[i] = execution{Stdout: stdout.String(), Stderr: stderr.String()}
-			var exit *fleet.ExitError
-			switch {
-			case errors.As(err, &exit):
-				ends[i].Exit, errs[i] = exit.Code, &fleet.ExitError{Code: exit.Code}
-			case err != nil:
-				ends[i].Exit, ends[i].Error, errs[i] = api.ExitUnreachable, err.Error(), err
-			}
-		})
-	}
-	done.Wait()
+	ends := make([]execution, len(c.hosts))
+	errs := c.onEach(func(i int, host string) error {
+		var stdout, stderr bytes.Buffer
+		err := c.ssh.Run(ctx, host, fleet.Call{Args: args, Stdout: &stdout, Stderr: &stderr, Deaf: true})
+		ends[i] = execution{Stdout: stdout.String(), Stderr: stderr.String()}
+		var exit *fleet.ExitError
+		switch {
+		case errors.As(err, &exit):
+			ends[i].Exit = exit.Code
+			return &fleet.ExitError{Code: exit.Code}
+		case err != nil:
+			ends[i].Exit, ends[i].Error = api.ExitUnreachable, err.Error()
+		}
+		return err
+	})
 	all := make(map[string]execution)
 	for i, host := range c.hosts {
 		all[host] = ends[i]
@@ -127,16 +125,12 @@ func (c *command) onAll(
 	ctx context.Context, args []string, run func(context.Context, string, fleet.Call) error, stdout relay,
 ) error {
 	var lock sync.Mutex
-	errs := make([]error, len(c.hosts))
-	var done sync.WaitGroup
-	for i, host := range c.hosts {
+	errs := c.onEach(func(_ int, host string) error {
 		out, errOut := stdout(host, c.stdout, &lock), c.prefixed(host, c.stderr, &lock)
-		done.Go(func() {
-			errs[i] = run(ctx, host, fleet.Call{Args: args, Stdout: out, Stderr: errOut, Deaf: true})
-			_ = errors.Join(out.Close(), errOut.Close()) // the terminal or the reader is gone
-		})
-	}
-	done.Wait()
+		err := run(ctx, host, fleet.Call{Args: args, Stdout: out, Stderr: errOut, Deaf: true})
+		_ = errors.Join(out.Close(), errOut.Close()) // the terminal or the reader is gone
+		return err
+	})
 	return c.worst(ctx, errs)
 }
 
