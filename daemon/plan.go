@@ -252,12 +252,16 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 }
 
 // cautions returns what an operator should know before a release goes live: keys of the config that
-// have no effect, and a marker of a copy that may be in progress.
+// have no effect, a marker of a copy that may be in progress, and newer releases that were skipped.
 func cautions(c *config.Config, r releases.Release, kind supervisor.Kind) []string {
-	if r.Unfinished == nil || kind != supervisor.Switch {
-		return c.Ignored
+	list := slices.Clone(c.Ignored)
+	if r.Unfinished != nil && kind == supervisor.Switch {
+		list = append(list, fmt.Sprintf("release %s: %v", r.Name, r.Unfinished))
 	}
-	return append(slices.Clone(c.Ignored), fmt.Sprintf("release %s: %v", r.Name, r.Unfinished))
+	for _, newer := range r.Skipped {
+		list = append(list, "latest is "+r.Name+": skipped "+newer)
+	}
+	return list
 }
 
 // tryInterpreter returns the check of a plan: the release's interpreter must run. It returns nil

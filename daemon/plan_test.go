@@ -50,3 +50,27 @@ func TestASwitchWarnsOfACopyThatMayBeInProgress(t *testing.T) {
 		t.Errorf("of a reload of the release that is live: %q", got)
 	}
 }
+
+func TestASwitchToTheLatestNamesWhatItHasSkipped(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"r1", "r2.partial"} {
+		if err := os.MkdirAll(filepath.Join(dir, "releases", name, "src"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "shop.toml")
+	text := "app = \"shop\"\nreleases = \"" + dir + "/releases\"\nstate = \"" + dir + "/state\"\ncontrol = \"" + dir + "/s\"\n" +
+		"virtualenv = false\n[process.web]\ncommand = [\"/bin/sleep\", \"9\"]\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &planner{path: path, secrets: &secretSource{}}
+	plan, err := p.resolve(t.Context(), supervisor.Target{Kind: supervisor.Switch, Word: "latest"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"latest is r1: skipped release r2.partial: it may be incomplete: its name ends in .partial; rename it when it is complete"}
+	if plan.Release.Name != "r1" || !slices.Equal(plan.Warnings, want) {
+		t.Errorf("%s, %q", plan.Release.Name, plan.Warnings)
+	}
+}

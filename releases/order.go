@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -108,10 +109,25 @@ func (o order) see(name, path string) firstSee {
 	if known, ok := o.Releases[name]; ok && known.Directory == directory {
 		return known
 	}
+	if known, ok := o.renamed(directory); ok {
+		return known
+	}
 	if at.Before(o.Looked) {
-		at = o.Looked // it was moved or copied with its old times
+		at = o.Looked // it was moved here or copied with its old times
 	}
 	return firstSee{directory, at}
+}
+
+// renamed returns what is known of a directory that had another name before. One that was in progress
+// under its old name is a new release. The time of birth tells a directory from another one that has
+// got its number.
+func (o order) renamed(directory string) (firstSee, bool) {
+	for name, known := range o.Releases {
+		if known.Directory == directory && strings.Count(directory, ":") == 3 {
+			return known, endOf(name, inProgress) == ""
+		}
+	}
+	return firstSee{}, false
 }
 
 // born returns what identifies a directory, and its age: the earlier of its birth and its last

@@ -128,6 +128,70 @@ func TestTheLatestReleaseIsCompleteWhateverToolMadeIt(t *testing.T) {
 	})
 }
 
+func TestADirectoryThatIsByItsNameNoReleaseIsNotTheLatest(t *testing.T) {
+	for _, name := range []string{"r3.partial", "r3.tmp", "r3.TMP", "r3.bak", "r1.old", "r3~"} {
+		t.Run(name, func(t *testing.T) {
+			s := ordered(t, "r2", name)
+			r, err := s.Resolve("latest", Refs{})
+			must(t, err)
+			if r.Name != "r2" || len(r.Skipped) != 1 || !strings.HasPrefix(r.Skipped[0], "release "+name+": it ") {
+				t.Errorf("latest is %s, skipped %q", r.Name, r.Skipped)
+			}
+			if r, err := s.Resolve(name, Refs{}); err != nil || r.Broken != nil {
+				t.Errorf("by its name: %v, %v", r.Broken, err)
+			}
+		})
+	}
+	for _, name := range []string{"1.0~rc1", "2026-remove-old", "tmp-fix", "r3.12"} {
+		t.Run(name, func(t *testing.T) {
+			if got := latestOf(t, ordered(t, "r2", name)); got != name {
+				t.Errorf("latest is %s", got)
+			}
+		})
+	}
+}
+
+func TestLostAndFoundIsNoRelease(t *testing.T) {
+	s := ordered(t, "r1", "lost+found")
+	if list, err := s.List(); err != nil || len(list) != 1 || list[0].Name != "r1" {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// bornOnce skips a test on a file system that does not record when a directory was created.
+func bornOnce(t *testing.T, s *Store) {
+	t.Helper()
+	if directory, _ := born(s.Dir); strings.Count(directory, ":") != 3 {
+		t.Skip("this file system does not record the birth of a directory")
+	}
+}
+
+func TestARenamedReleaseKeepsItsAge(t *testing.T) {
+	s := ordered(t, "r1", "r2")
+	bornOnce(t, s)
+	must(t, s.Record())
+	for _, names := range [][2]string{{"r1", "r1.old"}, {"r1.old", "r1"}, {"r1", "broken-r1"}} {
+		must(t, os.Rename(filepath.Join(s.Dir, names[0]), filepath.Join(s.Dir, names[1])))
+		if got := latestOf(t, s); got != "r2" {
+			t.Errorf("%s is %s now, and latest is %s", names[0], names[1], got)
+		}
+		must(t, s.Record())
+		if got := latestOf(t, s); got != "r2" {
+			t.Errorf("recorded, %s is %s now, and latest is %s", names[0], names[1], got)
+		}
+	}
+}
+
+func TestAReleaseThatGetsItsNameWhenItIsCompleteIsNew(t *testing.T) {
+	s := ordered(t, "r1", "r3.partial", "r2")
+	bornOnce(t, s)
+	must(t, s.Record())
+	must(t, os.Rename(filepath.Join(s.Dir, "r3.partial"), filepath.Join(s.Dir, "r3")))
+	if got := latestOf(t, s); got != "r3" {
+		t.Errorf("latest is %s", got)
+	}
+}
+
 func TestAReleaseThatIsBeingCopiedIsNotTheLatest(t *testing.T) {
 	s := ordered(t, "r1", "r2")
 	copied := 0

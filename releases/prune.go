@@ -268,8 +268,11 @@ func (p *prune) isLink(r Release) bool {
 
 // unsure returns why a directory may not be a release that can be removed.
 func (p *prune) unsure(r Release) string {
-	at, sure, _ := p.s.marker(r.Path)
+	at, sure, says := p.s.marker(r.Path)
 	if at != "" && p.opt.Now.Sub(lastChange(at, r.Path)) < copyTime {
+		if at == r.Path {
+			return says.Error()
+		}
 		return fmt.Sprintf("it is being copied: the marker %s is there", filepath.Base(at))
 	}
 	if sure {

@@ -37,6 +37,8 @@ type Release struct {
 	Metadata
 	Broken     error // why it cannot be switched to; nil = no known reason
 	Unfinished error // why it seems to be incomplete
+
+	Skipped []string // the newer releases that `latest` has skipped for this one, with the reasons
 }
 
 // Open opens the directory of releases.
@@ -58,6 +60,9 @@ func Open(dir, current string) (*Store, error) {
 	return s, nil
 }
 
+// lostAndFound is the directory that fsck keeps at the top of a file system.
+const lostAndFound = "lost+found"
+
 func (s *Store) entries() ([]os.DirEntry, error) {
 	all, err := os.ReadDir(s.Dir)
 	if errors.Is(err, fs.ErrPermission) {
@@ -68,7 +73,7 @@ func (s *Store) entries() ([]os.DirEntry, error) {
 		return nil, fmt.Errorf("read the directory of releases: %w", err)
 	}
 	return slices.DeleteFunc(all, func(e os.DirEntry) bool {
-		return strings.HasPrefix(e.Name(), ".") || (!e.IsDir() && e.Type() != fs.ModeSymlink)
+		return strings.HasPrefix(e.Name(), ".") || e.Name() == lostAndFound || (!e.IsDir() && e.Type() != fs.ModeSymlink)
 	}), nil
 }
 

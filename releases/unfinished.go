@@ -1,11 +1,12 @@
 package releases
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,35 @@ var markers = []struct { //nolint:gochecknoglobals // a table
 	{".deploying", "of a deployment script", false},
 }
 
+// The ends of names by which people and tools mark a directory that is not a release yet, and one that
+// is put aside. They begin with a dot, because names of branches end in -old or -tmp.
+//
+//nolint:gochecknoglobals // tables
+var (
+	inProgress = []string{".partial", ".part", ".incomplete", ".unfinished", ".uploading", ".tmp", ".temp"}
+	putAside   = []string{".bak", ".old", ".orig", "~"}
+)
+
+// endOf returns the one of the ends that a name has, or "".
+func endOf(name string, ends []string) string {
+	i := slices.IndexFunc(ends, func(end string) bool { return strings.HasSuffix(strings.ToLower(name), end) })
+	if i < 0 {
+		return ""
+	}
+	return ends[i]
+}
+
+// passing returns why the name of a directory says that it is not the latest release, or nil.
+func passing(name string) error {
+	if end := endOf(name, inProgress); end != "" {
+		return fmt.Errorf("it may be incomplete: its name ends in %s; rename it when it is complete", end)
+	}
+	if end := endOf(name, putAside); end != "" {
+		return fmt.Errorf("it seems to be put aside: its name ends in %s", end)
+	}
+	return nil
+}
+
 // unfinished returns the marker by which a release is incomplete, or nil.
 func (s *Store) unfinished(path string) (sure bool, why error) {
 	_, sure, why = s.marker(path)
@@ -57,6 +87,9 @@ func (s *Store) marker(path string) (at string, sure bool, why error) {
 	link := filepath.Join(filepath.Dir(s.Dir), "release")
 	if st, err := os.Lstat(link); err == nil && st.Mode().Type() == fs.ModeSymlink && sameFile(link, path) {
 		return link, false, fmt.Errorf("it may be incomplete: the link %s of Deployer leads to it", link)
+	}
+	if why := passing(filepath.Base(path)); why != nil {
+		return path, false, why
 	}
 	return "", false, nil
 }
@@ -126,16 +159,17 @@ func shapeOf(path string) (s shape) {
 // latest returns the newest complete release of a list. A release that is or was live counts as
 // complete, even if it writes into its directory.
 func (s *Store) latest(list []Release, refs Refs) (Release, error) {
-	var skipped error
+	var skipped []string
 	for _, r := range list {
 		switch {
 		case r.Unfinished != nil:
-			skipped = errors.Join(skipped, fmt.Errorf("release %s: %w", r.Name, r.Unfinished))
+			skipped = append(skipped, fmt.Sprintf("release %s: %v", r.Name, r.Unfinished))
 		case r.Name != refs.Live && r.Name != refs.Previous && r.Broken == nil && s.beingCopied(r.Path):
-			skipped = errors.Join(skipped, fmt.Errorf("release %s: it is still being copied", r.Name))
+			skipped = append(skipped, fmt.Sprintf("release %s: it is still being copied", r.Name))
 		default:
+			r.Skipped = skipped
 			return r, nil
 		}
 	}
-	return Release{}, fmt.Errorf("there is no complete release in %s: %w", s.Dir, skipped)
+	return Release{}, fmt.Errorf("there is no complete release in %s: %s", s.Dir, strings.Join(skipped, "\n"))
 }

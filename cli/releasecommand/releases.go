@@ -44,7 +44,9 @@ type ReleaseView struct {
 	Note      string    `json:"note,omitempty"` // of the pin
 	Broken    string    `json:"broken,omitempty"`
 
-	Unfinished bool `json:"-"` // it is still being copied
+	NotLatest string `json:"not_latest,omitempty"` // why latest skips it
+
+	Unfinished bool `json:"-"` // it is broken because it is still being copied
 }
 
 // sizeTime limits how long the sizes of releases are counted.
@@ -141,6 +143,9 @@ func viewRelease(r *releases.Release, state string) ReleaseView {
 	if r.Tree != "" {
 		v.Bytes = r.Size // an installed bundle is read-only
 	}
+	if r.Unfinished != nil {
+		v.NotLatest = r.Unfinished.Error()
+	}
 	if r.Broken != nil {
 		v.Unfinished = r.Unfinished != nil
 		v.Broken = r.Broken.Error()
@@ -212,8 +217,11 @@ func (v *ReleaseView) stateText(p terminal.Palette) string {
 			text += " (" + v.Note + ")"
 		}
 	}
-	if v.Broken != "" {
+	switch {
+	case v.Broken != "":
 		text += ": " + v.Broken
+	case v.NotLatest != "" && v.State == "":
+		text = strings.TrimPrefix(text+", not latest: "+v.NotLatest, ", ")
 	}
 	return text
 }
