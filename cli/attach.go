@@ -69,7 +69,7 @@ func (c *command) attach(cc *cli.Context) error {
 		terminal.Prose(c.Stderr, "no change is in progress; the last one, %s by %s, began at %s:",
 			lookcommand.ChangeName(out), out.By(out.Who), out.Started.Format(time.DateTime))
 	}
-	return c.Conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
+	return c.Conclude(cc, out, out.Result, console.DoneOf(out, false), func() { c.print().outcome(conf.App, out) })
 }
 
 // detached is the output of a change with --detach and --json.
@@ -94,9 +94,9 @@ func (c *command) detach(cc *cli.Context, daemonClient *control.Client, name str
 	case st.Changing == nil && st.Last == nil: // the state of a daemon that was replaced in this moment
 		return errors.New("the change has begun, and its state is unknown; superctl status shows what runs")
 	case st.Changing == nil:
-		return c.Conclude(cc, st.Last, st.Last.Result, func() { c.print().outcome(name, st.Last) })
+		return c.Conclude(cc, st.Last, st.Last.Result, console.DoneOf(st.Last, false), func() { c.print().outcome(name, st.Last) })
 	}
-	return c.Conclude(cc, detached{true, st.Changing}, api.Done, func() {
+	return c.Conclude(cc, detached{true, st.Changing}, api.Done, "the "+st.Changing.Kind+" has begun", func() {
 		terminal.Prose(c.Stdout, "%s: the %s to %s continues in the daemon\nsuperctl attach follows it, superctl cancel cancels it",
 			name, st.Changing.Kind, st.Changing.Release)
 	})

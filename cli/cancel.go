@@ -56,11 +56,14 @@ func (c *command) cancel(cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	result := api.Done
+	result, done := api.Done, "the change was canceled"
+	if got.Change == nil {
+		done = "there was nothing to cancel"
+	}
 	if got.Change != nil && !got.Canceled {
 		result = api.Aborted
 	}
-	return c.Conclude(cc, got, result, func() { c.print().canceled(conf.App, got) })
+	return c.Conclude(cc, got, result, done, func() { c.print().canceled(conf.App, got) })
 }
 
 // canceled prints what became of a change that was to be canceled.

@@ -167,7 +167,7 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	case err != nil:
 		return err
 	}
-	return c.Conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
+	return c.Conclude(cc, out, out.Result, console.DoneOf(out, req.DryRun), func() { c.print().outcome(conf.App, out) })
 }
 
 // abortTime is how long an interrupted command waits until the daemon has aborted its change and

@@ -58,7 +58,7 @@ func (c *command) cron(cc *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.Conclude(cc, ran, cronResult(ran), func() { c.print().ranCron(ran) })
+		return c.Conclude(cc, ran, cronResult(ran), "the command has run", func() { c.print().ranCron(ran) })
 	}
 	st, err := daemon.Status(ctx)
 	if err != nil {

@@ -98,7 +98,7 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	if err != nil {
 		return err
 	}
-	return c.Conclude(cc, out, out.Result, func() { c.print().deploy(conf.App, out) })
+	return c.Conclude(cc, out, out.Result, console.DoneOf(&out.Outcome, req.DryRun), func() { c.print().deploy(conf.App, out) })
 }
 
 // checkIdle returns an error if the daemon cannot be reached, another change is in progress, or the

@@ -49,7 +49,7 @@ superctl does not send it, and the command fails.
 			if err != nil {
 				return err
 			}
-			return c.Conclude(cc, out, signalResult(out), func() { c.print().signaled(out) })
+			return c.Conclude(cc, out, signalResult(out), "the signal was sent", func() { c.print().signaled(out) })
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -137,10 +138,18 @@ type places struct{ App, Control, State string }
 func glimpse(path string) places {
 	var f places
 	_, data, err := readFile(path)
-	if err != nil || toml.Unmarshal(withoutBOM(data), &f) != nil || f.App == "" {
+	if err != nil {
 		return places{App: nameOf(path)}
 	}
-	return f
+	data = withoutBOM(data)
+	if toml.Unmarshal(data, &f) == nil && f.App != "" {
+		return f
+	}
+	top, _, _ := bytes.Cut(data, []byte("\n[")) // the mistake may be in a table
+	if f = (places{}); toml.Unmarshal(top, &f) == nil && f.App != "" {
+		return f
+	}
+	return places{App: nameOf(path)}
 }
 
 // defaultState returns the default state directory of an app.

@@ -57,7 +57,7 @@ func TestAConfigInEtcIsNamedAfterItsApp(t *testing.T) {
 	etc, elsewhere := t.TempDir(), t.TempDir()
 	for path, text := range map[string]string{
 		etc + "/shop.toml": "app = \"shop\"\n", etc + "/blog.toml": "app = \"shop\"\n",
-		etc + "/broken.toml": "app = \"shop\"\n[", elsewhere + "/superctl.toml": "app = \"shop\"\n",
+		etc + "/broken.toml": "app = \"broken\"\n[", elsewhere + "/superctl.toml": "app = \"shop\"\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -97,7 +97,8 @@ func TestTheRunningDaemonIsFoundWithABrokenConfig(t *testing.T) {
 		{"whole", "app = \"blog\"\ncontrol = \"/run/blog/c.sock\"\n", "/run/blog/c.sock"},
 		{"without control", "app = \"blog\"\n", "/run/test/blog.sock"},
 		{"with an unknown key", "app = \"blog\"\nzzz = 1\n", "/run/test/blog.sock"},
-		{"broken", "app = \"blog\"\n[", "/run/test/shop.sock"},
+		{"broken in a table", "app = \"blog\"\ncontrol = \"/run/blog/c.sock\"\n[process.web]\nx = \"", "/run/blog/c.sock"},
+		{"broken before", "app = \"blog\"\nx = \"\n[process.web]\n", "/run/test/shop.sock"},
 		{"of a wrong type", "app = 3\n", "/run/test/shop.sock"},
 		{"empty", "", "/run/test/shop.sock"},
 	} {

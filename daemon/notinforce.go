@@ -49,10 +49,12 @@ func (d *daemon) notInForce(sum string) string {
 
 // howToApply returns the command that applies the config as it is on disk.
 func (d *daemon) howToApply() string {
-	if now, err := config.Load(d.config.Path); err == nil {
-		if l := otherListener(d.config, now); l != "" {
-			return fmt.Sprintf("listen.%s needs a restart of the daemon: run systemctl restart superctl@%s to apply it", l, d.config.App)
-		}
+	now, err := config.Load(d.config.Path)
+	if err != nil { // which may have several lines
+		return "it is invalid, and superctl check shows why; correct it, then run superctl reload"
+	}
+	if l := otherListener(d.config, now); l != "" {
+		return fmt.Sprintf("listen.%s needs a restart of the daemon: run systemctl restart superctl@%s to apply it", l, d.config.App)
 	}
 	return "run superctl reload to apply it"
 }

@@ -29,6 +29,12 @@ func TestStatusShowsConfigChangesThatAreNotInForce(t *testing.T) {
 	if text := d.notInForce(first.Sum); text != "" {
 		t.Errorf("of an unchanged config: %q", text)
 	}
+	if err := os.WriteFile(path, []byte("app = \"shop\"\nbogus = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text := d.notInForce(first.Sum); !strings.Contains(text, "not in force: it is invalid, and superctl check shows why") {
+		t.Errorf("of an invalid config: %q", text)
+	}
 	probation := write(`probation = "1s"`)
 	if text := d.notInForce(first.Sum); !strings.HasSuffix(text, "run superctl reload to apply it") {
 		t.Errorf("of a changed config: %q", text)

@@ -118,8 +118,19 @@ func checkAll(conf *config.Config, f *findings) {
 	if conf.Current != "" {
 		f.report(store.Linkable(), "current link "+conf.Current)
 	}
-	checkRunning(conf, store, f)
+	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
+	defer cancel()
+	st, asked := control.NewClient(conf.Control).Status(ctx)
+	if asked == nil { // a daemon runs, and this user may ask it
+		checkRunning(&st, store, f)
+	}
 	if err := checkReleases(conf, f); err != nil {
+		f.report(err, "")
+	}
+	if err := notInForce(conf, &st); asked == nil && err != nil {
+		if f.Problems > 0 {
+			err = fmt.Errorf("%w, once the problems above are fixed", err)
+		}
 		f.report(err, "")
 	}
 }
@@ -291,15 +302,17 @@ func checkReleases(conf *config.Config, f *findings) error {
 	if err != nil {
 		return err
 	}
-	broken := 0
+	broken, newest := 0, true // of those that latest could be
 	for i := range views {
 		v := &views[i]
+		isNext := newest && v.NotLatest == ""
+		newest = newest && !isNext
 		if v.Broken == "" {
 			continue
 		}
 		broken++
 		text := fmt.Sprintf("release %s is broken: %s", v.Name, v.Broken)
-		if i == 0 && !v.Unfinished || v.State == "live" || v.State == "previous" || v.State == "standby" {
+		if isNext || v.State == "live" || v.State == "previous" || v.State == "standby" {
 			f.report(errors.New(text), "")
 		} else {
 			f.warn("%s", text)
@@ -309,7 +322,9 @@ func checkReleases(conf *config.Config, f *findings) error {
 		f.warn("no release in %s yet", conf.Releases)
 		return nil
 	}
-	f.ok("%s, %d broken", plain.Count(len(views), "release", "releases"), broken)
+	if whole := len(views) - broken; whole > 0 {
+		f.ok("%s complete; superctl check RELEASE boots one", plain.Count(whole, "release looks", "releases look"))
+	}
 	return nil
 }
 
@@ -337,16 +352,7 @@ func checkDetours(c *config.Config, r releases.Release, f *findings) {
 
 // checkRunning checks whether the live and the previous release of a running daemon still exist,
 // and whether the current link points to the live one.
-func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
-	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
-	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(ctx)
-	if err != nil {
-		return // no daemon runs, or this user may not ask it
-	}
-	if err := notInForce(conf, &st); err != nil {
-		f.report(err, "")
-	}
+func checkRunning(st *api.Status, store *releases.Store, f *findings) {
 	for _, t := range st.Troubles {
 		if t.Of == api.ReplacedTrouble {
 			f.report(errors.New(t.Why), "")

@@ -23,7 +23,7 @@ func (c checks) tryRelease(cc *cli.Context, conf *config.Config, u *config.User,
 	if err != nil {
 		return err
 	}
-	return c.Conclude(cc, out, out.Result, func() { c.print().trial(conf.App, out) })
+	return c.Conclude(cc, out, out.Result, "the release works", func() { c.print().trial(conf.App, out) })
 }
 
 // trial prints the outcome of a trial.

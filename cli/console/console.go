@@ -43,8 +43,9 @@ func (c *Console) Progress(cc *cli.Context) *Progress {
 }
 
 // Conclude prints the result of a command, as JSON or with show, and returns the error that sets
-// the exit code.
-func (c *Console) Conclude(cc *cli.Context, out any, result api.Result, show func()) error {
+// the exit code. done says what is true of a command with the result Done, also if its output cannot be
+// written: "the switch is done".
+func (c *Console) Conclude(cc *cli.Context, out any, result api.Result, done string, show func()) error {
 	if cc.Bool("json") {
 		_ = c.JSON(out) // the error is asked for below
 	} else {
@@ -54,23 +55,23 @@ func (c *Console) Conclude(cc *cli.Context, out any, result api.Result, show fun
 		return &OutcomeError{result}
 	}
 	if err := terminal.WriteError(c.Stdout); err != nil && !errors.Is(err, errStalled) {
-		return &UnwrittenError{Command: cc.Command.Name, Err: err}
+		return &UnwrittenError{Done: done, Err: err}
 	}
 	return nil
 }
 
-// UnwrittenError is a command whose output could not be written. What the command was to do is done.
+// UnwrittenError is a command whose output could not be written.
 type UnwrittenError struct {
-	Command string // "" for one that only shows something
-	Err     error
+	Done string // what the command has done or found in spite of it; "" for one that only shows something
+	Err  error
 }
 
 // Error names the reason, and what was done in spite of it.
 func (e *UnwrittenError) Error() string {
-	if e.Command == "" {
+	if e.Done == "" {
 		return fmt.Sprintf("the output could not be written: %v", e.Err)
 	}
-	return fmt.Sprintf("%s is done, but its output could not be written: %v", e.Command, e.Err)
+	return fmt.Sprintf("%s, but the output could not be written: %v", e.Done, e.Err)
 }
 
 // Unwrap returns the reason.
@@ -88,6 +89,17 @@ func VerdictOf(out *api.Outcome) []string {
 		return nil
 	}
 	return append([]string{out.Error}, out.Warnings...)
+}
+
+// DoneOf says that a change is done, for Conclude; out is not nil.
+func DoneOf(out *api.Outcome, dryRun bool) string {
+	switch {
+	case dryRun:
+		return "nothing was changed, as asked"
+	case !out.Changed:
+		return "there was nothing to do for the " + out.Kind
+	}
+	return "the " + out.Kind + " is done"
 }
 
 // ErrorText returns the text of an error, or "" for none.

@@ -113,7 +113,7 @@ func (c *command) drill(cc *cli.Context) (err error) {
 	if !rep.OK {
 		result = api.Aborted
 	}
-	return c.Conclude(cc, rep, result, func() { c.print().drill(rep) })
+	return c.Conclude(cc, rep, result, "the drill has passed", func() { c.print().drill(rep) })
 }
 
 // drillError returns the error of a drill that has no report.

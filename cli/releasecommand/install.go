@@ -111,7 +111,7 @@ func (c *command) install(cc *cli.Context) error {
 		return err
 	}
 	show.End(out.Error)
-	return c.Conclude(cc, out, out.Result, func() { c.print().install(conf.App, cc.Args().First(), out) })
+	return c.Conclude(cc, out, out.Result, "the release is installed", func() { c.print().install(conf.App, cc.Args().First(), out) })
 }
 
 // kept prints the chunks of the bundle that is kept.

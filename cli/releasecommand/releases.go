@@ -43,10 +43,7 @@ type ReleaseView struct {
 	Pinned    bool      `json:"pinned,omitempty"`
 	Note      string    `json:"note,omitempty"` // of the pin
 	Broken    string    `json:"broken,omitempty"`
-
-	NotLatest string `json:"not_latest,omitempty"` // why latest skips it
-
-	Unfinished bool `json:"-"` // it is broken because it is still being copied
+	NotLatest string    `json:"not_latest,omitempty"` // why latest skips it
 }
 
 // sizeTime limits how long the sizes of releases are counted.
@@ -147,7 +144,6 @@ func viewRelease(r *releases.Release, state string) ReleaseView {
 		v.NotLatest = r.Unfinished.Error()
 	}
 	if r.Broken != nil {
-		v.Unfinished = r.Unfinished != nil
 		v.Broken = r.Broken.Error()
 		v.State = cmp.Or(state, "broken")
 	}

@@ -65,7 +65,7 @@ something has changed.
 			}) {
 				result = api.Aborted
 			}
-			return c.Conclude(cc, views, result, func() { c.print().verify(conf.App, views) })
+			return c.Conclude(cc, views, result, "no difference was found", func() { c.print().verify(conf.App, views) })
 		},
 	}
 }
