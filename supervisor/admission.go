@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"superctl/api"
+	"superctl/supervisor/worker"
 )
 
 // admission decides which change may begin.
@@ -112,7 +113,7 @@ func (ad *admission) begin(req Request) (c, busy *change, err error) {
 		stepName: beforeSteps,
 	}
 	c.reporter = reporter{of: c, events: make(chan Event, 1024)}
-	c.life, c.kill = context.WithCancelCause(context.Background())
+	c.life, c.kill = context.WithCancelCause(worker.WithMark(context.Background(), ad.owner.mark()))
 	c.ctx, c.cancel = context.WithCancelCause(c.life)
 	c.from = ad.owner.live
 	c.was.release, c.was.previous = ad.owner.release, ad.owner.previous

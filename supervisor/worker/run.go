@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ type Command struct {
 
 	Secrets Secrets // of the environment too
 
-	Mark string // of the supervisor; see EndMarked
+	Mark string // of the supervisor; see EndMarked. "" = that of the context, see WithMark
 
 	Cgroup string // directory of the control group to be in, made already; "" = the daemon's own
 
@@ -39,6 +40,14 @@ const (
 	lastWords = 2 * time.Second
 )
 
+type markKey struct{}
+
+// WithMark returns a context whose commands carry the mark of a supervisor: when its daemon is killed, the
+// next one ends them.
+func WithMark(ctx context.Context, mark string) context.Context {
+	return context.WithValue(ctx, markKey{}, mark)
+}
+
 // Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it
 // has started is asked to end, and then killed. The error is nil only after exit code 0.
 func Run(ctx context.Context, c Command, line func(string)) error {
@@ -49,7 +58,8 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	if err != nil {
 		return err
 	}
-	tag, err := newTag(c.Mark + commandTag)
+	ofContext, _ := ctx.Value(markKey{}).(string)
+	tag, err := newTag(cmp.Or(c.Mark, ofContext) + commandTag)
 	if err != nil {
 		return err
 	}
