@@ -123,11 +123,28 @@ func (p *planner) clearSecrets(used []string) error {
 	if store.Dir == "" {
 		return nil
 	}
-	var dirs []string
-	for _, path := range used {
-		dirs = append(dirs, filepath.Dir(path))
+	return store.RemoveExcept(dirsOf(used))
+}
+
+// markSecrets implements the supervisor's Live.
+func (p *planner) markSecrets(files []string) error {
+	store := secretsOf(p.running)
+	if store.Dir == "" || len(files) == 0 {
+		return nil
 	}
-	return store.RemoveExcept(dirs)
+	if err := store.MarkLive(dirsOf(files)); err != nil {
+		return fmt.Errorf("superctl exec may run with the secrets of another release: %w", err)
+	}
+	return nil
+}
+
+// dirsOf returns the directories of files, each once.
+func dirsOf(files []string) []string {
+	dirs := make(map[string]bool)
+	for _, path := range files {
+		dirs[filepath.Dir(path)] = true
+	}
+	return slices.Sorted(maps.Keys(dirs))
 }
 
 // removeSecrets removes all values of secrets.command.
@@ -138,30 +155,30 @@ func removeSecrets(c *config.Config) error {
 	return nil
 }
 
-// keptSecrets returns the newest values that a daemon keeps for a user, or nil.
+// keptSecrets returns the values of the live release that a daemon keeps for a user, or nil.
 func keptSecrets(c *config.Config, u *config.User) map[string]string {
 	uid, _ := u.IDs()
-	values, _ := secretValues(newestSecrets(c, uid))
+	values, _ := secretValues(liveSecrets(c, uid))
 	return values
 }
 
-// newestSecrets returns the directory with the newest values that a daemon keeps for a user or, for
+// liveSecrets returns the directory with the values of the live release that a daemon keeps for a user or, for
 // root, for the daemon's user. It returns "" if there are none.
-func newestSecrets(c *config.Config, uid int) string {
+func liveSecrets(c *config.Config, uid int) string {
 	store := secretsOf(c)
 	if store.Dir == "" {
 		return ""
 	}
-	if dir := store.Newest(uid); dir != "" {
+	if dir := store.Live(uid); dir != "" {
 		return dir
 	}
 	if owner, ok, err := supervisor.StateOwner(c.State); os.Geteuid() == 0 && err == nil && ok {
-		return store.Newest(int(owner))
+		return store.Live(int(owner))
 	}
 	return ""
 }
 
-// addSecrets adds to a config the newest values that the daemon keeps for a user, and returns their
+// addSecrets adds to a config the values of the live release that the daemon keeps for a user, and returns their
 // directory. If there are none, it runs secrets.command if this process has the daemon's user. It is
 // for commands other than the daemon.
 func addSecrets(c *config.Config, u *config.User) (dir string, err error) {
@@ -169,7 +186,7 @@ func addSecrets(c *config.Config, u *config.User) (dir string, err error) {
 		return "", nil
 	}
 	uid, _ := u.IDs()
-	if dir = newestSecrets(c, uid); dir != "" {
+	if dir = liveSecrets(c, uid); dir != "" {
 		values, err := secretValues(dir)
 		if err != nil {
 			return "", fmt.Errorf("the values of secrets.command: %w", err)

@@ -114,11 +114,16 @@ func (c *change) carry(from, to *generation) {
 	})
 }
 
-// point makes the `current` link and the static files follow; what cannot follow does not undo what
-// serves.
+// point makes the `current` link, the secrets of `superctl exec` and the static files follow; what cannot
+// follow does not undo what serves.
 func (c *change) point(plan *Plan) {
 	if c.owner.opt.Point != nil {
 		if err := c.owner.opt.Point(plan.Release); err != nil {
+			c.warn("%v", err)
+		}
+	}
+	if c.owner.opt.Values.Live != nil {
+		if err := c.owner.opt.Values.Live(plan.secretFiles()); err != nil {
 			c.warn("%v", err)
 		}
 	}

@@ -133,6 +133,9 @@ type Values struct {
 	// Unused removes the files of worker.Secrets except those in use; nil for never. It is called while
 	// something runs.
 	Unused func(used []string) error
+	// Live is told which files of worker.Secrets the live release has, as Point is told of the release;
+	// nil for nobody.
+	Live func(files []string) error
 }
 
 // Target is what Resolve is to find.

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,7 +28,7 @@ import (
 const Variable = "CREDENTIALS_DIRECTORY"
 
 // Store holds the copies of one app. Each copy is a directory UID.N that only that user can read; a
-// higher N is newer.
+// higher N is newer. The link UID.live leads to the one that the live release uses.
 type Store struct {
 	Dir string // on an in-memory file system
 }
@@ -101,6 +102,42 @@ func (s Store) Newest(uid int) string {
 	return dir
 }
 
+// liveName is the name of the link to the copy that the live release uses.
+const liveName = "%d.live"
+
+// MarkLive notes which of the copies the live release uses: one for each user. It ignores directories that
+// are not copies.
+func (s Store) MarkLive(dirs []string) error {
+	for _, dir := range dirs {
+		uid, _, _ := strings.Cut(filepath.Base(dir), ".")
+		if n, err := strconv.Atoi(uid); filepath.Dir(dir) == s.Dir && err == nil {
+			link := filepath.Join(s.Dir, fmt.Sprintf(liveName, n))
+			if err := renameio.Symlink(filepath.Base(dir), link); err != nil {
+				return fmt.Errorf("note which copy is live: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Live returns the copy that the live release uses for a user. It returns the newest copy if that is not known,
+// as before the first cutover, and "" if there is none.
+func (s Store) Live(uid int) string {
+	newest := s.Newest(uid)
+	if newest == "" {
+		return ""
+	}
+	target, err := os.Readlink(filepath.Join(s.Dir, fmt.Sprintf(liveName, uid)))
+	if err != nil {
+		return newest
+	}
+	dir := filepath.Join(s.Dir, filepath.Base(target))
+	if _, err := os.Lstat(dir); err != nil {
+		return newest
+	}
+	return dir
+}
+
 func (s Store) newest(uid int) (dir string, n int) {
 	entries, err := os.ReadDir(s.Dir)
 	if err != nil {
@@ -122,7 +159,12 @@ func (s Store) RemoveExcept(dirs []string) error {
 	}
 	entries, err := os.ReadDir(s.Dir)
 	for _, e := range entries {
-		if path := filepath.Join(s.Dir, e.Name()); !slices.Contains(dirs, path) {
+		path := filepath.Join(s.Dir, e.Name())
+		kept := path
+		if target, notLink := os.Readlink(path); notLink == nil {
+			kept = filepath.Join(s.Dir, filepath.Base(target))
+		}
+		if !slices.Contains(dirs, kept) {
 			err = errors.Join(err, remove(path))
 		}
 	}
@@ -227,11 +269,14 @@ func fill(dir string, all map[string][]byte, uid, gid int) error {
 	return os.Chown(dir, uid, gid)
 }
 
-// remove removes a copy. Its directory is read-only, even for its user.
+// remove removes a copy, or a link to one. A copy is read-only, even for its user.
 func remove(path string) error {
-	err := os.Chmod(path, 0o700) // a directory that is about to be removed
+	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err == nil && st.IsDir() {
+		err = os.Chmod(path, 0o700)
 	}
 	return errors.Join(err, os.RemoveAll(path))
 }

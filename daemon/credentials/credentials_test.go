@@ -97,6 +97,30 @@ func TestUnusedCopiesAreRemovedAndRemoveRemovesAll(t *testing.T) {
 	}
 }
 
+func TestTheLiveCopyIsTheMarkedOneWhateverIsNewer(t *testing.T) {
+	source, s := unit(t, map[string]string{"key": "one"})
+	first := copied(t, s, source)
+	change(t, source, "key", "two")
+	second := copied(t, s, source)
+	if live := s.Live(os.Getuid()); live != second {
+		t.Errorf("before a mark the live one is %s", live)
+	}
+	must(t, s.MarkLive([]string{source, first}))
+	must(t, s.RemoveExcept([]string{first, second}))
+	if live := s.Live(os.Getuid()); live != first {
+		t.Errorf("the live one is %s", live)
+	}
+	holds(t, first, "key", "one")
+	must(t, s.RemoveExcept([]string{second}))
+	if live := s.Live(os.Getuid()); live != second {
+		t.Errorf("after the removal of the marked one the live one is %s", live)
+	}
+	if left, err := filepath.Glob(filepath.Join(s.Dir, "*")); err != nil || !slices.Equal(left, []string{second}) {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	must(t, s.Remove())
+}
+
 func TestACopyThatItsUserChangedIsNotReused(t *testing.T) {
 	source, s := unit(t, map[string]string{"key": "one"})
 	secret := filepath.Join(filepath.Dir(source), "secret")
