@@ -127,11 +127,11 @@ func checkAll(conf *config.Config, f *findings) {
 	if err := checkReleases(conf, f); err != nil {
 		f.report(err, "")
 	}
-	if err := notInForce(conf, &st); asked == nil && err != nil {
+	if text := notInForce(conf, &st); asked == nil && text != "" {
 		if f.Problems > 0 {
-			err = fmt.Errorf("%w, once the problems above are fixed", err)
+			text += ", once the problems above are fixed"
 		}
-		f.report(err, "")
+		f.warn("%s", text)
 	}
 }
 
@@ -395,18 +395,19 @@ func checkCrons(conf *config.Config, f *findings, now time.Time) {
 	}
 }
 
-// notInForce returns an error if the daemon has not applied its config as it is on disk. It returns
-// nil for another file, such as a new config that is checked before it is put in place.
-func notInForce(conf *config.Config, st *api.Status) error {
+// notInForce returns a message if the daemon has not applied its config as it is on disk: a check before
+// `superctl reload` finds that, so it is no failure. It returns "" for another file, such as a new config
+// that is checked before it is put in place.
+func notInForce(conf *config.Config, st *api.Status) string {
 	if !st.ConfigChanged || !sameFile(conf.Path, st.Config) {
-		return nil
+		return ""
 	}
 	for _, t := range st.Troubles {
 		if t.Of == "config" {
-			return errors.New(t.Why)
+			return t.Why
 		}
 	}
-	return fmt.Errorf("%s has changed and is not in force: run superctl reload to apply it", conf.Path)
+	return conf.Path + " has changed and is not in force: run superctl reload to apply it"
 }
 
 func sameFile(one, other string) bool {
