@@ -226,7 +226,7 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 	plan := supervisor.Plan{
 		Release: supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit, Directory: releases.Identity(r.Path)},
 		Config:  c.Sum, Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
-		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: cautions(c, r, t.Kind), Check: tryInterpreter(c, r, common),
+		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: cautions(c, r, common, t.Kind), Check: tryInterpreter(c, r, common),
 	}
 	for _, a := range c.Assets {
 		plan.Assets = append(plan.Assets, supervisor.Assets(a))
@@ -252,9 +252,10 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 }
 
 // cautions returns what an operator should know before a release goes live: keys of the config that
-// have no effect, a marker of a copy that may be in progress, and newer releases that were skipped.
-func cautions(c *config.Config, r releases.Release, kind supervisor.Kind) []string {
-	list := slices.Clone(c.Ignored)
+// have no effect, scheduled commands that cannot run, a marker of a copy that may be in progress, and newer
+// releases that were skipped.
+func cautions(c *config.Config, r releases.Release, env Environ, kind supervisor.Kind) []string {
+	list := append(slices.Clone(c.Ignored), missingPrograms(c, r, env)...)
 	if r.Unfinished != nil && kind == supervisor.Switch {
 		list = append(list, fmt.Sprintf("release %s: %v", r.Name, r.Unfinished))
 	}
@@ -262,6 +263,20 @@ func cautions(c *config.Config, r releases.Release, kind supervisor.Kind) []stri
 		list = append(list, "latest is "+r.Name+": skipped "+newer)
 	}
 	return list
+}
+
+// MissingPrograms returns a message for each scheduled command whose program a release does not find.
+func MissingPrograms(c *config.Config, r releases.Release) []string {
+	return missingPrograms(c, r, environment(c, r, c.User, "", nil))
+}
+
+func missingPrograms(c *config.Config, r releases.Release, env Environ) (texts []string) {
+	for i := range c.Crons {
+		if _, err := worker.LookPath(c.Crons[i].Command[0], env.List(), r.Path); err != nil {
+			texts = append(texts, fmt.Sprintf("cron.%s cannot run in release %s: %v", c.Crons[i].Name, r.Name, err))
+		}
+	}
+	return texts
 }
 
 // tryInterpreter returns the check of a plan: the release's interpreter must run. It returns nil

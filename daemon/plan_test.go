@@ -74,3 +74,27 @@ func TestASwitchToTheLatestNamesWhatItHasSkipped(t *testing.T) {
 		t.Errorf("%s, %q", plan.Release.Name, plan.Warnings)
 	}
 }
+
+func TestAChangeWarnsOfAScheduledCommandWithoutItsProgram(t *testing.T) {
+	dir := t.TempDir()
+	release := filepath.Join(dir, "releases", "r1")
+	if err := os.MkdirAll(filepath.Join(release, "src"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "shop.toml")
+	text := "app = \"shop\"\nreleases = \"" + filepath.Dir(release) + "\"\nstate = \"" + dir + "/state\"\ncontrol = \"" + dir + "/s\"\n" +
+		"virtualenv = false\n[process.web]\ncommand = [\"/bin/sleep\", \"9\"]\n" +
+		"[cron.good]\nschedule = \"daily\"\ncommand = \"sleep 1\"\n" +
+		"[cron.clear]\nschedule = \"daily\"\ncommand = \"pyhton manage.py clearsessions\"\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &planner{path: path, secrets: &secretSource{}}
+	plan, err := p.resolve(t.Context(), supervisor.Target{Kind: supervisor.Switch, Word: "r1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := plan.Warnings; len(got) != 1 || !strings.HasPrefix(got[0], `cron.clear cannot run in release r1: command "pyhton" is not in PATH`) {
+		t.Errorf("%q", got)
+	}
+}

@@ -393,6 +393,11 @@ func checkCrons(conf *config.Config, f *findings, now time.Time) {
 			f.warn("cron.%s is never due: no time from now on matches schedule = %q", c.Name, c.Schedule)
 		}
 	}
+	if newest := newestRelease(conf); newest.Path != "" {
+		for _, text := range daemon.MissingPrograms(conf, newest) {
+			f.warn("%s", text)
+		}
+	}
 }
 
 // notInForce returns a message if the daemon has not applied its config as it is on disk: a check before
