@@ -4,6 +4,7 @@
 package schedule
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -22,6 +23,10 @@ func Parse(text string, zone *time.Location) (*Schedule, error) {
 	if len(words) == 5 || len(words) > 0 && strings.HasPrefix(words[0], "@") {
 		s, err := parseCron(words)
 		return &Schedule{s, zone}, err
+	}
+	if looksLikeCron(words) {
+		return nil, fmt.Errorf("%q has %d fields, and a crontab's schedule has 5: minute, hour, day, month, day of the week",
+			text, len(words))
 	}
 	s, own, err := parseCalendar(text)
 	if own != nil {
