@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -85,17 +86,37 @@ func (p *problems) decode(data []byte, f *file) {
 	switch {
 	case errors.As(err, &one):
 		line, column := one.Position()
-		p.list = append(p.list, &Error{p.file, line, column, form(data, line, plain(one))})
+		p.list = append(p.list, &Error{p.file, line, column, form(data, line, plain(one, keyBefore(data, line, column)))})
 	case err != nil:
 		p.list = append(p.list, &Error{File: p.file, Msg: err.Error()})
 	}
 }
 
-// plain returns the decoder's message without names of Go types.
-func plain(e *toml.DecodeError) string {
+var keyAtEnd = regexp.MustCompile(`([A-Za-z0-9_-]+)\s*=\s*$`)
+
+// keyBefore returns the key whose value is at a place, or "".
+func keyBefore(data []byte, line, column int) string {
+	lines := strings.Split(string(data), "\n")
+	if line < 1 || line > len(lines) || column < 1 || column-1 > len(lines[line-1]) {
+		return ""
+	}
+	if m := keyAtEnd.FindStringSubmatch(lines[line-1][:column-1]); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// plain returns the decoder's message without names of Go types. The decoder names the table only if a key of an
+// inline table has the wrong type: key is that key.
+func plain(e *toml.DecodeError, key string) string {
 	msg := strings.TrimPrefix(e.Error(), "toml: ")
 	if i := strings.Index(msg, "cannot decode TOML"); i >= 0 {
-		return strings.Join(e.Key(), ".") + ": " + expected(e.Key(), msg[i:])
+		path := e.Key()
+		if inner := append(slices.Clone(path), key); len(path) > 0 && path[len(path)-1] != key &&
+			field(reflect.TypeFor[file](), inner) != nil {
+			path = inner
+		}
+		return strings.Join(path, ".") + ": " + expected(path, msg[i:])
 	}
 	if key := e.Key(); len(key) > 0 && strings.HasPrefix(msg, "cannot store an array table") {
 		name := strings.Join(key, ".")
@@ -109,6 +130,9 @@ func plain(e *toml.DecodeError) string {
 	}
 	return msg
 }
+
+// fewKeys is how many keys a table has at most that is written in one line.
+const fewKeys = 6
 
 // expected returns what a key takes, from the type of its field.
 func expected(key []string, msg string) string {
@@ -138,7 +162,14 @@ func expected(key []string, msg string) string {
 		if named := key[0]; len(key) <= 2 && (named == "process" || named == "listen" || named == "notify") {
 			return fmt.Sprintf("a table is expected: write [%s.NAME], and its keys below", named)
 		}
-		return "a table is expected"
+		switch keys := tags(t); {
+		case len(key) < 3 || slices.Contains(keys, ""):
+			return "a table is expected"
+		case len(keys) > fewKeys:
+			return fmt.Sprintf("a table is expected: write [%s], and its keys below", strings.Join(key, "."))
+		default:
+			return "a table is expected, { KEY = VALUE }, with the keys " + strings.Join(keys, ", ")
+		}
 	}
 }
 

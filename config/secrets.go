@@ -37,8 +37,8 @@ func (l *loader) secrets() Secrets {
 		Required: t.Required,
 	}
 	if s.Timeout > maxSecretsTime {
-		l.at("secrets.timeout", "timeout %s: it is at most %s, because a change waits for the command", s.Timeout,
-			maxSecretsTime)
+		l.at("secrets.timeout", "timeout = %q is too long: it must be at most %s, because a change waits for the command",
+			*t.Timeout, written(maxSecretsTime))
 	}
 	if t.Command != nil {
 		s.Command = l.words("secrets.command", "command", t.Command)

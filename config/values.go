@@ -82,13 +82,25 @@ func (l *values) duration(key string, v *duration, otherwise, least time.Duratio
 	case err != nil:
 		l.at(key, `%s: invalid duration %q: write "10s", "5m" or "1m30s"`, last(key), *v)
 	case d < least && least > 0:
-		l.at(key, "%s = %q is too short: it must be at least %s", last(key), *v, least)
+		l.at(key, "%s = %q is too short: it must be at least %s", last(key), *v, written(least))
 	case d < 0:
 		l.at(key, "%s = %q: it cannot be negative", last(key), *v)
 	case d > maxDuration:
 		l.at(key, "%s = %q: it cannot be longer than 720h (30 days)", last(key), *v)
 	}
 	return d
+}
+
+// written returns a duration as one writes it in a config: 1m, not 1m0s.
+func written(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func isNumber(s string) bool { _, err := strconv.ParseFloat(s, 64); return err == nil }

@@ -23,7 +23,7 @@ them.
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "share", Usage: "first send this `SHARE` of the new connections to RELEASE"},
 			&cli.IntFlag{Name: "n", Value: 20, Usage: "at most `COUNT`"}, &cli.BoolFlag{Name: "json", Usage: "print JSON"},
-			&cli.StringFlag{Name: "inside", Hidden: true},
+			&cli.StringFlag{Name: "inside", Hidden: true}, &cli.DurationFlag{Name: "for", Hidden: true},
 		},
 	}
 }
@@ -83,7 +83,8 @@ func TestAWrongOptionIsExplained(t *testing.T) {
 		"flag provided but not defined: -sahre":         "turn: unknown option --sahre; did you mean --share?",
 		"flag provided but not defined: -inside-":       "turn: unknown option --inside-; superctl turn --help lists the options",
 		"flag needs an argument: -n":                    "turn: option -n needs a value; superctl turn --help shows which",
-		`invalid value "five" for flag -n: parse error`: `turn: invalid value "five" for option -n; superctl turn --help shows which it takes`,
+		`invalid value "five" for flag -n: parse error`: `turn: invalid value "five" for option -n: use a whole number, such as 5`,
+		`invalid value "10" for flag -for: parse error`: `turn: invalid value "10" for option --for: use a duration, such as 30s or 5m`,
 	} {
 		app := &cli.App{Name: "superctl", Commands: []*cli.Command{sample()}}
 		cc := cli.NewContext(app, nil, nil)

@@ -2,6 +2,7 @@ package commandline
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -36,9 +37,30 @@ func BadOption(cc *cli.Context, err error, _ bool) error {
 		return Usagef("%soption %s needs a value; %s --help shows which", name, dashed(m[1]), full)
 	}
 	if m := invalidValue.FindStringSubmatch(text); m != nil {
+		if takes := takenBy(m[2], flags); takes != "" {
+			return Usagef("%sinvalid value %s for option %s: use %s", name, m[1], dashed(m[2]), takes)
+		}
 		return Usagef("%sinvalid value %s for option %s; %s --help shows which it takes", name, m[1], dashed(m[2]), full)
 	}
 	return Usagef("%s%w; %s --help lists the options", name, err, full)
+}
+
+// takenBy says what an option takes, from its type; "" if that does not say it.
+func takenBy(name string, flags []cli.Flag) string {
+	for _, f := range flags {
+		if !slices.Contains(f.Names(), name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.DurationFlag:
+			return "a duration, such as 30s or 5m"
+		case *cli.IntFlag:
+			return "a whole number, such as 5"
+		case *cli.Float64Flag:
+			return "a number, such as 0.5"
+		}
+	}
+	return ""
 }
 
 // dashed returns the name of an option as it is typed.
