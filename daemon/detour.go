@@ -39,9 +39,11 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 		where := "process." + p.Name
 		d.command(where+".command", p.Command)
 		d.variables(where, env)
-		for _, file := range completed(c, r, *p, env, bridgePath(c)).Files {
+		applied := completed(c, r, *p, env, bridgePath(c))
+		for _, file := range applied.Files {
 			d.file(where, file)
 		}
+		d.settings(where, applied.Expanded)
 	}
 	d.commands("hooks.before", c.Hooks.Before)
 	d.commands("hooks.after", c.Hooks.After)
@@ -135,6 +137,19 @@ func (d *detours) word(word string) (releases.Detour, bool) {
 		}
 	}
 	return releases.Detour{}, false
+}
+
+// settings checks the options with placeholders of the server. It shows them as they were written: a
+// variable in them may be secret.
+func (d *detours) settings(where string, list []servers.Setting) {
+	for _, s := range list {
+		t, ok := d.word(s.Value)
+		if !ok {
+			continue
+		}
+		what := strings.TrimSpace(s.From + " " + s.Written)
+		d.add(where, what, t, d.instead([]string{s.Option, s.Value}, 1, t))
+	}
 }
 
 func after(text, sep string) string { _, rest, _ := strings.Cut(text, sep); return rest }

@@ -80,6 +80,24 @@ func TestAPathToAnotherReleaseIsRefusedWhereverItIs(t *testing.T) {
 		"pythonpath": {nil, web("gunicorn --pythonpath=DIR/current shop"), []string{
 			through, "remove --pythonpath",
 		}},
+		"uWSGI's %(x)": {
+			map[string]string{"a.ini": "[uwsgi]\nbase = DIR\npythonpath = %(base)/current"},
+			web("uwsgi --ini a.ini"),
+			[]string{through, "a.ini:3 --pythonpath=%(base)/current leads", "remove --pythonpath:"},
+		},
+		"uWSGI's %d": {
+			map[string]string{"a.ini": "[uwsgi]\nhome = %d../r1/venv"},
+			web("uwsgi --ini a.ini"),
+			[]string{"a.ini:2 --home=%d../r1/venv leads into release r1"},
+		},
+		"uWSGI's $(X)": {
+			map[string]string{"a.ini": "[uwsgi]\nchdir = $(BASE)/current"},
+			web("uwsgi --ini a.ini") + "env.BASE = \"DIR\"\n",
+			[]string{through, "a.ini:2 --chdir=$(BASE)/current leads"},
+		},
+		"uWSGI's placeholder in the command": {
+			nil, web("uwsgi --set-ph base=DIR --chdir %(base)/current"), []string{through, "%(base)/current leads", "remove --chdir"},
+		},
 		"a virtualenv": {nil, web("uwsgi --home DIR/current/venv"), []string{through, "write venv:"}},
 		"a shell": {
 			nil,

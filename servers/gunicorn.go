@@ -117,7 +117,7 @@ func settings(name, text string, options map[string]string) []word {
 			continue
 		}
 		value := strings.Trim(m[2], `"'`)
-		words = append(words, word{options[m[1]] + "=" + value, filepath.Base(name) + ":" + strconv.Itoa(n)})
+		words = append(words, word{text: options[m[1]] + "=" + value, from: filepath.Base(name) + ":" + strconv.Itoa(n)})
 	}
 	return words
 }

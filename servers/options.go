@@ -20,6 +20,8 @@ type command struct {
 type word struct {
 	text string
 	from string // "" = the command; otherwise the place, such as "uwsgi.ini:3"
+	// the text before placeholders were replaced; "" = the same
+	written string
 }
 
 // given is an option that the user wrote.
@@ -32,7 +34,7 @@ type given struct {
 // read adds the words of one source of options. The source that is read first has precedence.
 func (c *command) read(from string, args []string) {
 	for _, arg := range args {
-		c.words = append(c.words, word{arg, from})
+		c.words = append(c.words, word{text: arg, from: from})
 	}
 }
 
@@ -67,7 +69,7 @@ func (c *command) environment(prefix string) {
 		if off := strings.ToLower(value); ok && off != "" && off != "0" && off != "false" && off != "no" &&
 			off != "off" {
 			c.words = append(c.words,
-				word{"--" + strings.ReplaceAll(strings.ToLower(option), "_", "-") + "=" + value, name})
+				word{text: "--" + strings.ReplaceAll(strings.ToLower(option), "_", "-") + "=" + value, from: name})
 		}
 	}
 }

@@ -43,9 +43,10 @@ type Applied struct {
 	// the stop signal aborts a response that is being sent; each response ends its connection, even
 	// without the hook
 	Cuts     bool
-	Warnings []string // what works, but perhaps not as intended
-	Problems []string // what must change in the command before it can work
-	Files    []string // absolute paths of the config files that were read
+	Warnings []string  // what works, but perhaps not as intended
+	Problems []string  // what must change in the command before it can work
+	Files    []string  // absolute paths of the config files that were read
+	Expanded []Setting // options with placeholders of the server
 	// sockets that the server opens itself and no user's request reaches, such as
 	// "unix:/run/stats.sock"
 	Opens []string

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -30,6 +31,9 @@ var uwsgiFormats = map[string]string{ //nolint:gochecknoglobals // a table
 // mostConfigs limits how many config files one command may include.
 const mostConfigs = 64
 
+// uwsgiSection is the section that counts in a config file, if none is named.
+const uwsgiSection = "uwsgi"
+
 // configSetting is an option in a config file.
 type configSetting struct {
 	key, value string
@@ -39,7 +43,9 @@ type configSetting struct {
 // uwsgiFiles reads the options of all config files that the command includes, directly or
 // indirectly. It refuses a file that it cannot read, which may contain any option.
 func (c *command) uwsgiFiles() {
-	done := make(map[string]bool)
+	done, defined := make(map[string]bool), make(placeholders)
+	defined.define(c.words)
+	defer func() { c.noteExpanded(defined) }()
 	for i := 0; i < len(c.words); i++ { // grows while it is read
 		name, format, ok := c.uwsgiConfig(i)
 		if !ok || name == "" {
@@ -73,7 +79,7 @@ func (c *command) uwsgiFiles() {
 		if !slices.Contains(c.out.Files, full) {
 			c.out.Files = append(c.out.Files, full)
 		}
-		c.words = append(c.words, settingWords(full, settings)...)
+		c.words = append(c.words, settingWords(full, cmp.Or(section, uwsgiSection), settings, defined)...)
 	}
 }
 
@@ -116,9 +122,7 @@ func readUWSGI(path, format, section string) ([]configSetting, error) {
 	case err != nil:
 		return nil, fmt.Errorf("not a regular file of at most %d KB", smallFile>>10)
 	}
-	if section == "" {
-		section = "uwsgi"
-	}
+	section = cmp.Or(section, uwsgiSection)
 	if format == "" {
 		format = filepath.Ext(path)
 	}
@@ -135,45 +139,33 @@ func readUWSGI(path, format, section string) ([]configSetting, error) {
 	return nil, fmt.Errorf("unknown config format %q: use .ini, .yaml, .json or .xml", filepath.Ext(path))
 }
 
-// settingWords returns the settings that are on as options with their values. It expands magic
-// variables and %(name).
-func settingWords(path string, settings []configSetting) []word {
-	own := map[string]string{}
-	base := filepath.Base(path)
-	stem := strings.TrimSuffix(base, filepath.Ext(base))
-	magic := strings.NewReplacer("%d", filepath.Dir(path)+"/", "%p", path, "%s", base, "%n", stem)
+// settingWords returns the settings that are on as options with their values. It replaces magic
+// variables, and adds what the settings define to the placeholders.
+func settingWords(path, section string, settings []configSetting, defined placeholders) []word {
+	replace := magic(path, section)
 	var words []word
 	for _, s := range settings {
-		value := s.value
-		for range 8 { // limits the depth of expansion
-			before := value
-			for name, text := range own {
-				value = strings.ReplaceAll(value, "%("+name+")", text)
-			}
-			if value == before {
-				break
-			}
-		}
-		value = magic.Replace(value)
-		if _, includes := uwsgiFormats["--"+s.key]; includes && strings.HasPrefix(value, ":") {
-			value = path + value // another section of this file
-		}
-		own[s.key] = value
-		for _, set := range []string{"set", "set-placeholder", "set-ph"} {
-			if name, text, ok := strings.Cut(value, "="); ok && s.key == set {
-				own[name] = text
-			}
-		}
-		if off := strings.ToLower(value); off == "false" || off == "off" || off == "no" || off == "0" {
-			continue
-		}
-		from := base
+		from := filepath.Base(path)
 		if s.line > 0 {
 			from += ":" + strconv.Itoa(s.line)
 		}
-		words = append(words, word{"--" + s.key + "=" + value, from})
+		option := "--" + s.key + "="
+		words = append(words, word{text: option + replace.Replace(s.value), from: from, written: option + s.value})
 	}
-	return words
+	defined.define(words)
+	on := words[:0]
+	for _, w := range words {
+		option, value, _ := strings.Cut(defined.expand(w.text), "=")
+		if off := strings.ToLower(value); off == "false" || off == "off" || off == "no" || off == "0" {
+			continue
+		}
+		if _, includes := uwsgiFormats[option]; includes && strings.HasPrefix(value, ":") {
+			value = path + value // another section of this file
+		}
+		w.text = option + "=" + value
+		on = append(on, w)
+	}
+	return on
 }
 
 // iniSettings reads a section as uWSGI does: a key may occur several times, and each counts.

@@ -3,6 +3,7 @@ package servers
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,49 @@ func TestOptionsInUWSGIsEnvironmentAreRead(t *testing.T) {
 	}
 }
 
+// TestThePlaceholdersOfUWSGIAreReplacedAsItDoes has what uWSGI 2.0.31 shows with --show-config.
+func TestThePlaceholdersOfUWSGIAreReplacedAsItDoes(t *testing.T) {
+	ini := "[uwsgi]\nbase = /srv/x\nbase = /srv/second\nset-ph = p1=%(base)/p1\n" +
+		"pythonpath = %(base) %(cmdph) %(pidx) %(undef) $(XENV) $(NOENV) %(later) %(p1) a%%b\nlater = 7\n" +
+		"chdir = c=%c s=%s n=%n e=%e x=%x N=%N\n"
+	release := t.TempDir()
+	if err := os.Mkdir(filepath.Join(release, "conf"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(release, "conf", "x.conf.ini"), []byte(ini), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := Apply(Input{
+		Command: strings.Fields("uwsgi --set-ph cmdph=/cmd --set=pidx=/pidx --ini conf/x.conf.ini --pp %(base)/%d"),
+		Release: release, Listen: []string{"web"}, Drain: time.Minute, Env: []string{"XENV=secret"},
+	})
+	for written, want := range map[string]Setting{
+		"--pythonpath=%(base) %(cmdph) %(pidx) %(undef) $(XENV) $(NOENV) %(later) %(p1) a%%b": {
+			"x.conf.ini:5", "", "--pythonpath", "/srv/x /cmd /pidx %(undef) secret $(NOENV) 7 /srv/x/p1 a%b",
+		},
+		"--chdir=c=%c s=%s n=%n e=%e x=%x N=%N": {"x.conf.ini:7", "", "--chdir", "c=conf s=x.conf.ini n=x.conf e=ini x=uwsgi N=x.conf"},
+		"%(base)/%d":                            {"", "", "--pp", "/srv/x/%d"},
+	} {
+		want.Written = written
+		if !slices.Contains(a.Expanded, want) {
+			t.Errorf("%+v\nhas no %+v", a.Expanded, want)
+		}
+	}
+	if said := strings.Join(slices.Concat(a.Problems, a.Warnings), "\n"); strings.Contains(said, "secret") {
+		t.Errorf("a variable is shown: %s", said)
+	}
+}
+
+func TestPlaceholdersThatGrowAreNotReplacedForEver(t *testing.T) {
+	refs := strings.Repeat("%(a)", 200)
+	a := withFiles(t, map[string]string{"a.ini": "[uwsgi]\na = " + refs + "\nb = " + refs + "\n"}, "uwsgi a.ini")
+	for _, s := range a.Expanded {
+		if len(s.Value) > longest*longest {
+			t.Errorf("%d bytes", len(s.Value))
+		}
+	}
+}
+
 func FuzzUWSGIConfig(f *testing.F) {
 	f.Add("[uwsgi]\nini = a.ini\n", ".ini")
 	f.Add("uwsgi:\n  a: [b, *c]\n", ".yaml")
@@ -148,6 +192,6 @@ func FuzzUWSGIConfig(f *testing.F) {
 			t.Fatal(err)
 		}
 		settings, _ := readUWSGI(path, format, "")
-		settingWords(path, settings)
+		settingWords(path, uwsgiSection, settings, make(placeholders))
 	})
 }
