@@ -135,6 +135,47 @@ func TestAttachEndsWithADaemonThatIsKilledAndTheNextOneHasTheOutcome(t *testing.
 	a.Command("attach").Want(1).Says("no change is in progress; the last one, switch by", "the daemon ended before the cutover")
 }
 
+func TestADetachedChangeWhoseDaemonDiesEndsAsAttachSays(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t, run, harness.Options{Top: `probation = "100ms"`})
+	a.Releases("r1", "r2")
+	w := &walk{App: a, t: t, faults: t.TempDir()}
+	w.launch()
+	a.Command("switch", "r1").Want(0)
+	pipe := mkfifo(t, a.Path("pipe"))
+	a.Options.Env, a.Options.More = "PIPE = \""+a.Path("pipe")+"\"\n", migration
+	a.WriteConfig()
+	requests := a.Load(requestsOfAFewUsers())
+	for _, death := range []struct {
+		point string
+		code  int // of attach
+		says  string
+		after bool // the after hook runs
+	}{
+		{"switch: after before", 1, "the daemon ended before the cutover", false},
+		{"switch: before cutover", 1, "the daemon ended before the cutover", false},
+		{"switch: after cutover", 0, "r2 is live (was r1)", true},
+	} {
+		a.Command("switch", "r2", "--detach").Want(0)
+		follower := a.Begin("attach")
+		follower.Await("migrating")
+		w.arm(death.point)
+		if _, err := io.WriteString(pipe, "go\n"); err != nil {
+			t.Fatal(err)
+		}
+		w.gone()
+		follower.Wait().Want(3).Says("superctl attach shows it")
+		w.launch()
+		w.settled()
+		a.Command("attach").Want(death.code).Says("no change is in progress; the last one, switch by", death.says)
+		if _, err := os.Stat(a.Path("pipe.after")); (err == nil) != death.after {
+			t.Errorf("%s: the after hook: %v", death.point, err)
+		}
+	}
+	a.Lossless(requests)
+	w.end()
+}
+
 func TestCtrlCInAttachLeavesTheChangeAlone(t *testing.T) {
 	t.Parallel()
 	a, say := migrates(t)
