@@ -126,6 +126,9 @@ func scenarios() []scenario {
 		{name: "restart without a listener", opt: everyStep(), act: command("restart", "clock"), at: []string{
 			"restart: after restart",
 		}},
+		{name: "recycling", opt: everyStep(), prepare: (*walk).unlimited, act: (*walk).recycled, at: []string{
+			"restart: after boot", "restart: before cutover", "restart: after cutover", "restart: before retire",
+		}},
 		{name: "scale", opt: everyStep(), act: (*walk).scaled, at: []string{"scale: after scale"}},
 		{name: "pause and resume", opt: everyStep(), act: (*walk).paused, at: []string{
 			"pause: after pause", "resume: after resume",
@@ -234,6 +237,33 @@ func (w *walk) takenBack() {
 	w.Command("rollback")
 	change.Wait()
 	w.probation("100ms")
+}
+
+// unlimited starts a daemon that has recycled no worker and has no limits.
+func (w *walk) unlimited() {
+	w.Options.Web = ""
+	w.WriteConfig()
+	w.Command("reload")
+	w.crash()
+	w.launch()
+	w.settled()
+}
+
+// recycled sets a limit that every worker exceeds, so that the daemon recycles web once. It tries again a minute
+// later, and the next daemon at once.
+func (w *walk) recycled() {
+	w.Options.Web = `recycle = { memory = "16M", interval = "1s" }`
+	w.WriteConfig()
+	w.Command("reload").Want(0)
+	eventually(w.t, "web is recycled, or the daemon is gone", func() bool {
+		c := w.Command("history", "-n", "1", "--json")
+		_, alive := w.answer()
+		return !alive || strings.Contains(c.Stdout(), `"who": "recycling"`)
+	})
+	if _, alive := w.answer(); !alive {
+		w.gone()
+		w.launch()
+	}
 }
 
 // scaled runs a second clock for a while.
