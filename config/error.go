@@ -163,7 +163,7 @@ func expected(key []string, msg string) string {
 			return fmt.Sprintf("a table is expected: write [%s.NAME], and its keys below", named)
 		}
 		switch keys := tags(t); {
-		case len(key) < 3 || slices.Contains(keys, ""):
+		case len(key) < 2 || slices.Contains(keys, ""):
 			return "a table is expected"
 		case len(keys) > fewKeys:
 			return fmt.Sprintf("a table is expected: write [%s], and its keys below", strings.Join(key, "."))
