@@ -57,7 +57,8 @@ func (c *command) maintenance(cc *cli.Context) error {
 	return c.change(cc, req)
 }
 
-// warnOfProxies warns that behind a proxy of this host every client has the proxy's address.
+// warnOfProxies warns of networks that match no client: behind a proxy of this host every client has the proxy's
+// address, and an IPv4 listener has no IPv6 clients.
 func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) error {
 	if page == nil || len(page.Allow) == 0 {
 		return nil
@@ -65,6 +66,12 @@ func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) erro
 	conf, err := app.Load(cc)
 	if err != nil {
 		return err
+	}
+	for _, n := range page.Allow {
+		if n.Addr().Is6() && !slices.ContainsFunc(conf.Listen, takesIPv6) {
+			terminal.Prose(c.Stderr, "%s --allow %s matches no client: no listener has an IPv6 address",
+				terminal.PaletteFor(c.Stderr).Yellow("warning:"), n)
+		}
 	}
 	for _, n := range page.Allow {
 		if n.Addr().IsLoopback() {
@@ -77,6 +84,12 @@ func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) erro
 	terminal.Prose(c.Stderr, "%s all listeners are on loopback addresses. Behind nginx each connection comes from nginx, so --allow %s "+
 		"matches no client: let nginx choose (docs/maintenance.md)", terminal.PaletteFor(c.Stderr).Yellow("warning:"), cc.String("allow"))
 	return nil
+}
+
+// takesIPv6 reports whether a listener may have IPv6 clients.
+func takesIPv6(l config.Listen) bool {
+	at, err := netip.ParseAddrPort(l.Address.String())
+	return err != nil || at.Addr().Is6()
 }
 
 // reachedDirectly reports whether clients of other machines may connect to a listener themselves.

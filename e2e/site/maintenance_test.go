@@ -183,7 +183,7 @@ func TestAllowedNetworksReachTheAppDuringMaintenance(t *testing.T) {
 	a.Command("switch", "r2").Want(0)
 	a.More(requests, 30)
 	narrowed := time.Now()
-	turnOn(a, "--allow", "192.0.2.0/24").Says("let nginx choose")
+	turnOn(a, "--allow", "192.0.2.0/24,2001:db8::/32").Says("let nginx choose", "--allow 2001:db8::/32 matches no client")
 	on := time.Now()
 	a.More(requests, 30)
 	off := time.Now()
