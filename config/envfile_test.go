@@ -101,3 +101,12 @@ func FuzzEnvFile(f *testing.F) {
 		}
 	})
 }
+
+func TestATooLargeEnvFileIsNotRead(t *testing.T) {
+	path := write(t, "env", strings.Repeat("#", fileLimit+1))
+	_, err := read("env_file = \"" + path + "\"\n" + minimal)
+	want := fmt.Sprintf("shop.toml:1:1: env_file %s: it has more than 1048576 bytes, the limit", path)
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
