@@ -172,7 +172,7 @@ func (s *scene) crash(sv service, peers string) (c crash, err error) {
 		began := time.Now()
 		site.Run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", sv.unit).Want(0)
 		if sv.files == nil {
-			systemd.Eventually(s, "another daemon answers", func() bool {
+			harness.Eventually(s, "another daemon answers", func() bool {
 				pid := daemon(site)
 				return pid != 0 && pid != was
 			})

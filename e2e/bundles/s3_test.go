@@ -2,7 +2,6 @@ package bundles
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -53,15 +51,15 @@ func startS3(t *testing.T) *s3 {
 	s.client, err = minio.New(s.address,
 		&minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: "us-east-1"})
 	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := harness.Limited(t.Context())
 	defer cancel()
-	makeBucket := func() error { return s.client.MakeBucket(ctx, "releases", minio.MakeBucketOptions{}) }
-	for err := makeBucket(); err != nil; err = makeBucket() {
-		if ctx.Err() != nil {
-			text, _ := os.ReadFile(said.Name())
-			t.Fatalf("the S3 server does not answer: %v\n%s", err, text)
-		}
-	}
+	harness.Eventually(t, "the S3 server answers", func() bool {
+		err = s.client.MakeBucket(ctx, "releases", minio.MakeBucketOptions{})
+		return err == nil
+	}, func() string {
+		text, _ := os.ReadFile(said.Name())
+		return fmt.Sprintf("%v\n%s", err, text)
+	})
 	return s
 }
 

@@ -52,7 +52,7 @@ func (f *Fleet) begin(t harness.T, name string, args ...string) *Command {
 	t.Helper()
 	c := &Command{t: t, name: name, done: make(chan struct{})}
 	c.out.grown = make(chan struct{})
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := harness.Limited(context.Background())
 	c.cmd = f.command(ctx, args...)
 	c.cmd.WaitDelay = time.Second // for what it leaves with its stdout
 	c.cmd.Stdout, c.cmd.Stderr = stream{&c.out, &c.out.out}, stream{&c.out, &c.out.errors}
@@ -122,21 +122,14 @@ func (c *Command) Want(code int) *Command {
 // Await waits until the command has written text, on stdout or stderr.
 func (c *Command) Await(text string) *Command {
 	c.t.Helper()
-	for {
+	if !harness.Changes(c.done, func() (<-chan struct{}, bool) {
 		c.out.mu.Lock()
-		grown, has := c.out.grown, strings.Contains(c.out.out.String()+c.out.errors.String(), text)
-		c.out.mu.Unlock()
-		if has {
-			return c
-		}
-		select {
-		case <-grown:
-		case <-c.done:
-			if !strings.Contains(c.Text(), text) {
-				c.t.Fatalf("%s ended with %d and did not say %q:\n%s", c.name, c.Code, text, c.Text())
-			}
-		}
+		defer c.out.mu.Unlock()
+		return c.out.grown, strings.Contains(c.out.out.String()+c.out.errors.String(), text)
+	}) {
+		c.t.Fatalf("%s did not say %q before its end, and within %s:\n%s", c.name, text, harness.Patience, c.Text())
 	}
+	return c
 }
 
 // Says fails the test unless the command has written text.

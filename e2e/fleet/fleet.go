@@ -18,13 +18,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"superctl/e2e/harness"
 )
-
-// patience limits how long a command or a condition may take; only a defect takes so long.
-const patience = 5 * time.Minute
 
 // Fleet is a set of hosts and their operator.
 type Fleet struct {
@@ -64,7 +60,7 @@ func (f *Fleet) Close() error {
 
 // script runs a command of hosts.sh that changes the fleet itself.
 func (f *Fleet) script(args ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := harness.Limited(context.Background())
 	defer cancel()
 	cmd := f.command(ctx, args...)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"superctl/e2e/harness"
-	"superctl/e2e/systemd"
 )
 
 // prepare begins a switch on every host over ssh, and waits until each has prepared it.
@@ -24,7 +23,7 @@ func prepare(t *testing.T, f *Fleet, release, limit string) (all []*Command) {
 func (f *Fleet) idle(t *testing.T) {
 	t.Helper()
 	for _, h := range f.Hosts {
-		systemd.Eventually(t, h.Name+" is idle", func() bool {
+		harness.Eventually(t, h.Name+" is idle", func() bool {
 			st := h.Status(t)
 			return st.Changing == nil && st.Lock == nil
 		})

@@ -189,7 +189,7 @@ func (l *lane) run(seed int) string {
 	if !killed {
 		l.judge(res, live, problem)
 	}
-	v := client.Look(t.Context(), "shop", l.names, l.wire, patience)
+	v := client.Look(t.Context(), "shop", l.names, l.wire, harness.Patience)
 	mixed := len(slices.Compact(slices.Sorted(slices.Values(live)))) > 1
 	if mixed != (v.Mix != "") {
 		problem("status says %q", v.Mix)
@@ -222,7 +222,7 @@ func (l *lane) judge(res *client.Result, live []string, problem func(string, ...
 func (l *lane) calm() {
 	l.t.Helper()
 	for _, name := range l.names {
-		systemd.Eventually(l.t, name+" is idle", func() bool {
+		harness.Eventually(l.t, name+" is idle", func() bool {
 			st := l.apps[name].Status()
 			return st.Changing == nil && st.Lock == nil
 		})
@@ -252,7 +252,7 @@ func (l *lane) look() (live []string, migrations int) {
 func (l *lane) endMix(v *client.View, rnd *rand.Rand, problem func(string, ...any)) {
 	l.t.Helper()
 	if rnd.IntN(2) == 0 {
-		after, err := v.Back(l.t.Context(), "production", "anna@desk", l.wire, patience)
+		after, err := v.Back(l.t.Context(), "production", "anna@desk", l.wire, harness.Patience)
 		if err != nil || after.Mix != "" {
 			problem("back: %v", cmp.Or(err, errors.New(after.Mix)))
 		}

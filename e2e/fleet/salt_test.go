@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"superctl/e2e/systemd"
+	"superctl/e2e/harness"
 )
 
 // saltMaster and saltMinion are the configs of Salt. A minion is asked early whether it still works
@@ -126,7 +126,7 @@ func (s *salt) start() {
 	for _, h := range s.f.Hosts[:2] {
 		unit(h, "minion", saltMinion+"id: "+h.Name+"\n")
 	}
-	systemd.Eventually(s.t, "both minions answer", func() bool {
+	harness.Eventually(s.t, "both minions answer", func() bool {
 		return strings.Count(s.salt("web*", "test.ping").Wait().Stdout(), "true") == 2
 	})
 	s.salt("web*", "saltutil.sync_all").Want(0)

@@ -188,7 +188,7 @@ func (f *Fleet) Load(t harness.T) *load.Run {
 	balancer := f.Operator(t, "nginx", "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf"))
 	balancer.Await("start worker process ") // the socket listens before nginx says so
 	r, err := load.Start(load.Config{
-		Network: "unix", Address: filepath.Join(dir, "socket"), Rate: 100, Clients: 8, Timeout: patience,
+		Network: "unix", Address: filepath.Join(dir, "socket"), Rate: 100, Clients: 8, Timeout: harness.Patience,
 		Shapes: []load.Shape{load.Get("/")},
 	})
 	must(t, err)

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -205,7 +206,7 @@ func (a *App) Load(cfg load.Config) *load.Run {
 // More waits until n more requests of the load have ended.
 func (a *App) More(r *load.Run, n int) {
 	a.T.Helper()
-	ctx, cancel := limited(time.Minute)
+	ctx, cancel := Limited(context.Background())
 	defer cancel()
 	if err := r.WaitMore(ctx, n); err != nil {
 		a.Fatalf("%v\n%s", err, r.Stop())

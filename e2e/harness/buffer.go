@@ -2,9 +2,7 @@ package harness
 
 import (
 	"bytes"
-	"strings"
 	"sync"
-	"time"
 )
 
 // syncBuffer collects the output of a process while tests read it.
@@ -39,24 +37,4 @@ func (b *syncBuffer) grown() <-chan struct{} {
 		b.more = make(chan struct{})
 	}
 	return b.more
-}
-
-// await waits until the process has written text. It reports whether that happened before the
-// process ended and within patience.
-func (b *syncBuffer) await(text string, exited <-chan struct{}) bool {
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for {
-		grown := b.grown()
-		if strings.Contains(b.String(), text) {
-			return true
-		}
-		select {
-		case <-grown:
-		case <-exited:
-			return false
-		case <-late.C:
-			return false
-		}
-	}
 }

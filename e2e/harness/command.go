@@ -74,12 +74,10 @@ func (c *Command) start() *Command {
 // Wait waits for the command's end.
 func (c *Command) Wait() *Command {
 	c.app.T.Helper()
-	select {
-	case <-c.exited:
-	case <-time.After(2 * patience):
+	if limit := 2 * Patience; !endsWithin(limit, c.exited) { // it may wait for as long as a test
 		_ = c.cmd.Process.Kill()
 		<-c.exited
-		c.app.Fatalf("%s did not end within %s", c, 2*patience)
+		c.app.Fatalf("%s did not end within %s", c, limit)
 	}
 	return c
 }
@@ -145,7 +143,7 @@ func (c *Command) String() string { return "superctl " + strings.Join(c.Args, " 
 // Await waits until the command has written text, on stdout or stderr.
 func (c *Command) Await(text string) {
 	c.app.T.Helper()
-	late := time.NewTimer(patience)
+	late := time.NewTimer(Patience)
 	defer late.Stop()
 	for {
 		out, errs := c.stdout.grown(), c.stderr.grown()
@@ -160,7 +158,7 @@ func (c *Command) Await(text string) {
 				c.app.Fatalf("%s ended with %d and did not say %q:\n%s", c, c.Code, text, c.Text())
 			}
 		case <-late.C:
-			c.app.Fatalf("%s did not say %q within %s:\n%s", c, text, patience, c.Text())
+			c.app.Fatalf("%s did not say %q within %s:\n%s", c, text, Patience, c.Text())
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -13,17 +12,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"superctl/proc"
 )
-
-// patience is how long the harness waits for anything; only a defect takes that long.
-const patience = 3 * time.Minute
-
-func limited(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.Background(), d, fmt.Errorf("not within %s", d))
-}
 
 // Daemon is one process of `superctl daemon`.
 type Daemon struct {
@@ -113,25 +104,19 @@ func (d *Daemon) Ready() error {
 
 // Says waits until the daemon has sent its service manager a line that matches.
 func (d *Daemon) Says(match func(line string) bool) error {
-	ctx, cancel := limited(patience)
-	defer cancel()
-	for {
+	said := Changes(d.exited, func() (<-chan struct{}, bool) {
 		d.mu.Lock()
-		heard := d.heard
-		said := slices.ContainsFunc(d.messages,
+		defer d.mu.Unlock()
+		return d.heard, slices.ContainsFunc(d.messages,
 			func(m string) bool { return slices.ContainsFunc(strings.Split(m, "\n"), match) })
-		d.mu.Unlock()
-		if said {
-			return nil
-		}
-		select {
-		case <-heard:
-		case <-d.exited:
-			return fmt.Errorf("the daemon has ended: %s", d.cmd.ProcessState)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	})
+	switch {
+	case said:
+		return nil
+	case d.Ended():
+		return fmt.Errorf("the daemon has ended: %s", d.cmd.ProcessState)
 	}
+	return fmt.Errorf("not within %s", Patience)
 }
 
 // Ended reports whether the daemon has ended.
@@ -171,17 +156,14 @@ func (d *Daemon) Signal(sig os.Signal) {
 // Wait waits for the end of the daemon and returns its exit code, or -1 if a signal ended it.
 func (d *Daemon) Wait() int {
 	d.app.T.Helper()
-	select {
-	case <-d.exited:
-		_ = d.notify.Close()
-		_ = os.Remove(d.app.Path("notify.sock"))
-		return d.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
+	if !endsWithin(Patience, d.exited) {
 		d.Signal(syscall.SIGQUIT) // prints the goroutines, which show where it hangs
 		<-d.exited
-		d.app.Fatalf("the daemon did not end within %s", patience)
-		return -1
+		d.app.Fatalf("the daemon did not end within %s", Patience)
 	}
+	_ = d.notify.Close()
+	_ = os.Remove(d.app.Path("notify.sock"))
+	return d.cmd.ProcessState.ExitCode()
 }
 
 // Stop stops the daemon and its workers, as systemd does.

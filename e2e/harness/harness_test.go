@@ -188,7 +188,7 @@ func TestEachServerServesTheProject(t *testing.T) {
 				},
 			})
 			a.must(err)
-			ctx, cancel := limited(patience)
+			ctx, cancel := Limited(t.Context())
 			defer cancel()
 			if err := r.Wait(ctx, func(records []load.Record) bool { return len(records) == 24 }); err != nil {
 				t.Fatalf("%v\n%s", err, out.String())

@@ -8,17 +8,14 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // nginx is a real nginx in front of the app, in the foreground, with all its files in the app's
 // directory.
 type nginx struct {
+	program
 	app     *App
-	cmd     *exec.Cmd
 	address string
-	log     syncBuffer
-	exited  chan struct{}
 }
 
 // uwsgiParams is nginx's own file of that name.
@@ -45,7 +42,7 @@ func (a *App) startNginx() {
 	tcp := l.(*net.TCPListener)
 	file, err := tcp.File()
 	a.must(err)
-	n := &nginx{app: a, address: l.Addr().String(), exited: make(chan struct{})}
+	n := &nginx{app: a, address: l.Addr().String()}
 	a.must(os.Mkdir(a.Path("nginx"), 0o755))
 	a.WriteFile("nginx/nginx.conf", a.nginxConfig(n.address))
 
@@ -53,16 +50,11 @@ func (a *App) startNginx() {
 	n.cmd.Dir = a.Dir
 	n.cmd.Env = append(a.env(), "NGINX=3;")
 	n.cmd.ExtraFiles = []*os.File{file}
-	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
-	a.must(n.cmd.Start())
+	a.must(n.start())
 	_, _ = l.Close(), file.Close()
-	go func() {
-		_ = n.cmd.Wait()
-		close(n.exited)
-	}()
 	a.nginx = n
 
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	answered := make(chan error, 1)
 	go func() {
 		resp, err := client.Get("http://" + n.address + "/nginx-answers")
@@ -135,14 +127,7 @@ http {
 // stop stops nginx gracefully.
 func (n *nginx) stop() {
 	n.app.T.Helper()
-	_ = n.cmd.Process.Signal(syscall.SIGQUIT)
-	select {
-	case <-n.exited:
-	case <-time.After(patience):
-		_ = n.cmd.Process.Kill()
-		<-n.exited
-		n.app.T.Errorf("nginx did not end within %s\n%s", patience, n.log.String())
-	}
+	n.end(n.app.T, syscall.SIGQUIT)
 	if n.app.T.Failed() && n.log.String() != "" {
 		n.app.T.Logf("nginx said:\n%s", n.log.String())
 	}

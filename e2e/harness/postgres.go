@@ -8,23 +8,20 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-	"time"
 )
 
 // Postgres is a PostgreSQL server of one test, reachable by its unix socket only.
 type Postgres struct {
-	t      T
-	cmd    *exec.Cmd
-	dir    string
-	log    syncBuffer
-	exited chan struct{}
+	program
+	t   T
+	dir string
 }
 
 // StartPostgres makes a cluster, starts its server and waits until it accepts connections.
 // PostgreSQL refuses to run as root, so it then runs as the user of Debian's package.
 func StartPostgres(t T, run *Run) *Postgres {
 	t.Helper()
-	p := &Postgres{t: t, dir: filepath.Join(run.Dir, fmt.Sprintf("pg%d", run.apps.Add(1))), exited: make(chan struct{})}
+	p := &Postgres{t: t, dir: filepath.Join(run.Dir, fmt.Sprintf("pg%d", run.apps.Add(1)))}
 	p.must(os.Mkdir(p.dir, 0o755))
 	attr := &syscall.SysProcAttr{}
 	if os.Geteuid() == 0 {
@@ -52,14 +49,9 @@ func StartPostgres(t T, run *Run) *Postgres {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	p.cmd = command("postgres", "-D", "data", "-F", "-k", p.dir, "-c", "listen_addresses=")
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.must(p.cmd.Start())
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.exited)
-	}()
+	p.must(p.start())
 	t.Cleanup(p.Stop)
-	if !p.log.await("ready to accept connections", p.exited) {
+	if !p.says("ready to accept connections") {
 		t.Fatalf("PostgreSQL does not take connections:\n%s", p.log.String())
 	}
 	return p
@@ -70,14 +62,7 @@ func (p *Postgres) Socket() string { return p.dir }
 
 // Stop stops the server, and ends all connections to it.
 func (p *Postgres) Stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGINT) // a fast shutdown
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-		p.t.Errorf("PostgreSQL did not end:\n%s", p.log.String())
-	}
+	p.end(p.t, syscall.SIGINT) // a fast shutdown
 }
 
 func (p *Postgres) must(err error) {

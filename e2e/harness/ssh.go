@@ -14,17 +14,15 @@ import (
 // SSH is a real SSH server of one app with its own keys, by which a test runs commands as from
 // another host.
 type SSH struct {
+	program
 	app     *App
-	cmd     *exec.Cmd
 	address string
-	log     syncBuffer
-	exited  chan struct{}
 }
 
 // StartSSH starts an SSH server and waits until it accepts connections. It needs root.
 func (a *App) StartSSH() *SSH {
 	a.T.Helper()
-	s := &SSH{app: a, address: a.freeAddress(200), exited: make(chan struct{})}
+	s := &SSH{app: a, address: a.freeAddress(200)}
 	a.must(os.MkdirAll("/run/sshd", 0o755)) // sshd's privilege separation directory
 	a.must(os.Mkdir(a.Path("ssh"), 0o700))
 	for _, key := range []string{"host", "user"} {
@@ -46,14 +44,9 @@ func (a *App) StartSSH() *SSH {
 	a.must(err)
 	s.cmd = exec.Command(sshd, "-D", "-e", "-f", a.Path("ssh", "config"))
 	s.cmd.Env = a.env()
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	a.must(s.cmd.Start())
-	go func() {
-		_ = s.cmd.Wait()
-		close(s.exited)
-	}()
+	a.must(s.start())
 	a.T.Cleanup(s.stop)
-	if !s.log.await("Server listening on", s.exited) {
+	if !s.says("Server listening on") {
 		a.Fatalf("sshd does not take connections:\n%s", s.log.String())
 	}
 	return s
@@ -110,12 +103,5 @@ func (s *SSH) client(command string, options ...string) *exec.Cmd {
 
 func (s *SSH) stop() {
 	s.app.T.Helper()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.exited:
-	case <-time.After(patience):
-		_ = s.cmd.Process.Kill()
-		<-s.exited
-		s.app.T.Errorf("sshd did not end within %s\n%s", patience, s.log.String())
-	}
+	s.end(s.app.T, syscall.SIGTERM)
 }

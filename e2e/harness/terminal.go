@@ -15,9 +15,6 @@ import (
 	"github.com/creack/pty"
 )
 
-// onTerminal is how long a command on a terminal may take.
-const onTerminal = 2 * time.Minute
-
 // OnTerminal runs a command on a terminal of 80 columns, and returns everything that the command
 // wrote to it, with the control sequences.
 func (a *App) OnTerminal(args ...string) (output string, code int) {
@@ -33,7 +30,7 @@ func (a *App) OnTerminalWith(env []string, args ...string) (output string, code 
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 80})
 	a.must(err)
 	defer func() { _ = f.Close() }()
-	late := time.AfterFunc(onTerminal, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(Patience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	data, err := io.ReadAll(f)
 	if err != nil && !errors.Is(err, syscall.EIO) { // EIO: the last process has closed the terminal
@@ -44,7 +41,7 @@ func (a *App) OnTerminalWith(env []string, args ...string) (output string, code 
 		a.Fatalf("superctl %s: %v", strings.Join(args, " "), err)
 	}
 	if !late.Stop() {
-		a.Fatalf("superctl %s runs for more than %s:\n%s", strings.Join(args, " "), onTerminal, data)
+		a.Fatalf("superctl %s runs for more than %s:\n%s", strings.Join(args, " "), Patience, data)
 	}
 	return string(data), cmd.ProcessState.ExitCode()
 }

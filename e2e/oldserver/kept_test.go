@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/e2e/harness"
 	"superctl/takeover/oldserver"
 	"superctl/takeover/running"
 )
@@ -32,7 +33,7 @@ func (s *site) keep() *kept {
 	conn, err := s.dial()
 	s.must(err)
 	s.t.Cleanup(func() { _ = conn.Close() })
-	s.must(conn.SetDeadline(time.Now().Add(limit)))
+	s.must(conn.SetDeadline(time.Now().Add(harness.Patience)))
 	return &kept{s, conn, bufio.NewReader(conn)}
 }
 
@@ -68,7 +69,7 @@ func (k *kept) age() time.Duration {
 
 func (s *site) stop() oldserver.Report {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := harness.Limited(context.Background())
 	defer cancel()
 	report, err := oldserver.Stop(ctx, s.found, oldserver.Options{})
 	s.must(err)

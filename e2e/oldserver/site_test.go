@@ -3,6 +3,7 @@ package oldserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -21,9 +22,6 @@ import (
 	"superctl/load"
 	"superctl/takeover/running"
 )
-
-// limit bounds every wait of these tests.
-const limit = 60 * time.Second
 
 // site is an address on which an old server serves, and a new one next to it.
 type site struct {
@@ -135,17 +133,10 @@ func (s *site) start(release, command string, listener int) *exec.Cmd {
 // await waits until ok.
 func (s *site) await(ok func() bool) {
 	s.t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			out, _ := os.ReadFile(s.output)
-			s.t.Fatalf("not within %v; the servers print:\n%s", limit, out)
-		}
-	}
+	harness.Eventually(s.t, "what the test waits for", ok, func() string {
+		out, _ := os.ReadFile(s.output)
+		return fmt.Sprintf("the servers print:\n%s", out)
+	})
 }
 
 func (s *site) network() string {
@@ -239,7 +230,7 @@ func (s *site) load() *load.Run {
 	get.Weight, post.Weight = 20, 20
 	l, err := load.Start(load.Config{
 		Network: s.network(), Address: s.address, Shapes: []load.Shape{get, post, slow},
-		Rate: 400, Clients: 24, FreshClients: 12, KeepAlive: true, MaxDuration: limit, Timeout: 20 * time.Second,
+		Rate: 400, Clients: 24, FreshClients: 12, KeepAlive: true, MaxDuration: harness.Patience, Timeout: 20 * time.Second,
 	})
 	s.must(err)
 	return l

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/bpf"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/harness"
 	"superctl/takeover/oldserver"
 )
 
@@ -60,7 +61,7 @@ func TestAStoppedServerLosesNoRequest(t *testing.T) {
 
 func stopUnderLoad(t *testing.T, command string, overUnix bool) {
 	s := serve(t, command, overUnix)
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := harness.Limited(context.Background())
 	defer cancel()
 	l := s.load()
 	s.must(l.WaitMore(ctx, 100))

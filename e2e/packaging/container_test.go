@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
@@ -165,14 +164,12 @@ func (p *podman) start(name string, options ...string) {
 // eventually waits for a condition, and shows the log of the container if it does not come.
 func (p *podman) eventually(name, what string, ok func() bool) {
 	p.t.Helper()
-	if !harness.Becomes(time.Minute, ok) {
-		p.t.Fatalf("not within a minute: %s\n%s", what, p.podman("logs", name))
-	}
+	harness.Eventually(p.t, what, ok, func() string { return p.podman("logs", name) })
 }
 
 // get returns the answer of the site, or "".
 func (p *podman) get(path string) string {
-	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: harness.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Get("http://" + p.address + path)
 	if err != nil {
 		return ""
@@ -230,7 +227,7 @@ func (p *podman) switches(name string, options []string) {
 	must(p.t, err)
 	p.t.Cleanup(func() { requests.Stop() })
 	more := func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := harness.Limited(context.Background())
 		defer cancel()
 		must(p.t, requests.WaitMore(ctx, 50))
 	}

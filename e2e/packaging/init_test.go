@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"superctl/e2e/harness"
 	"superctl/e2e/systemd"
 )
 
@@ -102,7 +103,7 @@ func TestAnImportedUnitServesAsBefore(t *testing.T) {
 	s.Run("systemctl", "daemon-reload").Want(0)
 	s.Run("systemctl", "start", "invoices").Want(0)
 	serves := func() bool { return s.Run("curl", "--silent", "--fail", "http://127.0.0.1:8200/").Code == 0 }
-	systemd.Eventually(t, "the old server answers", serves)
+	harness.Eventually(t, "the old server answers", serves)
 
 	plan := s.Run("superctl", "init", "--from", "invoices", "--apply").Want(0)
 	plan.Says("set up")

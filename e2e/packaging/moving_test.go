@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"superctl/e2e/harness"
 	"superctl/e2e/systemd"
 )
 
@@ -112,7 +113,7 @@ func oldServer(t *testing.T, c tutorial, root, deb string) *systemd.Sandbox {
 	serves := func() bool {
 		return server.Run("curl", "--silent", "--fail", "--header", "Host: "+c.domain, "http://127.0.0.1"+c.path).Code == 0
 	}
-	systemd.Eventually(t, "the old server answers", serves)
+	harness.Eventually(t, "the old server answers", serves)
 	return server
 }
 

@@ -50,16 +50,16 @@ func requestsArriveAfterTheCutover(t *testing.T, opt harness.Options) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "they are accepted", func() bool { return a.Live(a.Status()).Connections >= len(sent) })
+	harness.Eventually(t, "they are accepted", func() bool { return a.Live(a.Status()).Connections >= len(sent) })
 	c.Type("go")
-	eventually(t, "the old workers wait for answers", func() bool { return waitsForAnswers(a.Status(), "r1") })
+	harness.Eventually(t, "the old workers wait for answers", func() bool { return waitsForAnswers(a.Status(), "r1") })
 	for what, n := range sent {
 		if release := conns[what].ask(request[n:]); release != "r1" {
 			t.Errorf("of a request, %s had been sent before the cutover: answered by %q", what, release)
 		}
 	}
 	c.Wait().Want(0)
-	eventually(t, "the old workers have ended", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "the old workers have ended", func() bool { return len(a.Status().Generations) == 1 })
 }
 
 // waitsForAnswers reports whether the stop signal of a worker of the release waits for answers.
@@ -83,7 +83,7 @@ func open(t *testing.T, a *harness.App) *lasting {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &lasting{t, c, bufio.NewReader(c)}

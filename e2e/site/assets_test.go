@@ -241,7 +241,7 @@ func TestEveryPageFindsItsStaticFiles(t *testing.T) {
 		live("r2")
 		probation("10m")
 		change := a.Begin("switch", "r3")
-		eventually(t, "the probation has begun", func() bool {
+		harness.Eventually(t, "the probation has begun", func() bool {
 			st := a.Status()
 			return st.Changing != nil && st.Changing.Step == "probation"
 		})
@@ -306,8 +306,8 @@ func TestAStaticDirectoryThatCannotBeWrittenTo(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the static files follow", func() bool { return strings.HasPrefix(logo(), "333") })
-	eventually(t, "status is silent", func() bool {
+	harness.Eventually(t, "the static files follow", func() bool { return strings.HasPrefix(logo(), "333") })
+	harness.Eventually(t, "status is silent", func() bool {
 		return !strings.Contains(a.Command("status").Want(0).Text(), "static files")
 	})
 	write(t, filepath.Join(to, "staticfiles.json"), "{}")

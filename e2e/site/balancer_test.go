@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
@@ -141,7 +140,7 @@ func (b *balancer) ask() string {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", b.address)
 	}
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	client := http.Client{Timeout: harness.Patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	resp, err := client.Get("http://shop/")
 	if err != nil {
 		b.t.Fatal(err)
@@ -156,15 +155,14 @@ func (b *balancer) ask() string {
 // await waits until as many requests in a row were answered by that host.
 func (b *balancer) await(host string, requests int) {
 	b.t.Helper()
-	deadline := time.Now().Add(patience)
-	for inRow := 0; inRow < requests; inRow++ {
-		if time.Now().After(deadline) {
-			b.t.Fatalf("%s does not answer %d requests in a row", host, requests)
+	harness.Eventually(b.t, fmt.Sprintf("%s answers %d requests in a row", host, requests), func() bool {
+		for range requests {
+			if b.ask() != host {
+				return false
+			}
 		}
-		if b.ask() != host {
-			inRow = -1
-		}
-	}
+		return true
+	})
 }
 
 func TestTheHooksTakeAHostOutOfTheBalancer(t *testing.T) {

@@ -46,7 +46,7 @@ func plainSite(t *testing.T, opt harness.Options) *harness.App {
 func gets(t *testing.T, a *harness.App, share float64) harness.Canary {
 	t.Helper()
 	var c *harness.Canary
-	eventually(t, fmt.Sprintf("the canary gets %g %%", share), func() bool {
+	harness.Eventually(t, fmt.Sprintf("the canary gets %g %%", share), func() bool {
 		st := a.Status()
 		if st.Changing == nil || st.Changing.Canary == nil {
 			return false
@@ -79,7 +79,7 @@ func TestACanaryGetsItsShareUntilItIsInterrupted(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	requests := a.Load(load.Config{Clients: 8, MaxRequests: n, Shapes: []load.Shape{load.Get("/")}})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*harness.Patience)
 	defer cancel()
 	if err := requests.Wait(ctx, func(all []load.Record) bool { return len(all) == n }); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestACanaryGetsItsShareUntilItIsInterrupted(t *testing.T) {
 	during := a.Load(load.Config{Rate: 100, Clients: 8, Shapes: []load.Shape{load.Get("/")}})
 	change.Interrupt()
 	change.Wait().Want(1)
-	eventually(t, "nothing is left of it", func() bool {
+	harness.Eventually(t, "nothing is left of it", func() bool {
 		st := a.Status()
 		return st.Changing == nil && len(st.Generations) == 1
 	})
@@ -140,7 +140,7 @@ func TestTheNetworksOfACanaryAreExactOnBothFamilies(t *testing.T) {
 		}
 		a.Command("rollback").Want(0).Says("r1 is live")
 		change.Wait().Want(1).Says("rolled back by", "during its canary", "untouched")
-		eventually(t, "nothing is left of it", func() bool {
+		harness.Eventually(t, "nothing is left of it", func() bool {
 			st := a.Status()
 			return st.Changing == nil && len(st.Generations) == 1
 		})
@@ -154,8 +154,8 @@ func asks(t *testing.T, source, port string) (generation int) {
 	if strings.Contains(source, ":") {
 		to = "::1"
 	}
-	dial := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: patience}
-	client := http.Client{Timeout: patience, Transport: &http.Transport{
+	dial := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: harness.Patience}
+	client := http.Client{Timeout: harness.Patience, Transport: &http.Transport{
 		DialContext: dial.DialContext, DisableKeepAlives: true,
 	}}
 	resp, err := client.Get("http://" + net.JoinHostPort(to, port) + "/")
@@ -262,14 +262,14 @@ func TestARequestInACanaryOutlivesTheDaemon(t *testing.T) {
 	network, address := a.Target()
 	// Longer than a worker without any request may take to end.
 	slow, err := load.Start(load.Config{
-		Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience,
+		Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: harness.Patience,
 		Shapes: []load.Shape{load.Get("/slow?s=7")},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { slow.Stop() })
-	eventually(t, "the request is in flight", func() bool { return a.Status().Generations[0].Connections > 0 })
+	harness.Eventually(t, "the request is in flight", func() bool { return a.Status().Generations[0].Connections > 0 })
 	a.Daemon.Kill()
 	change.Wait().Want(3)
 	a.Start("")

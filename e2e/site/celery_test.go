@@ -78,7 +78,7 @@ func times(lines [][]string) map[string]int {
 func (s *shopWithTasks) more(event, release string) {
 	s.t.Helper()
 	before := len(s.happened(event))
-	s.eventually("one more "+event+" of "+release, func() bool {
+	harness.Eventually(s.t, "one more "+event+" of "+release, func() bool {
 		return slices.ContainsFunc(s.happened(event)[before:], func(line []string) bool { return line[1] == release })
 	})
 }
@@ -153,7 +153,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	// The daemon dies after the old beat has ended, while the next one is starting.
 	ends := len(s.happened("beat-end"))
 	change := s.Begin("switch", "r1")
-	s.eventually("the beat of r2 ends", func() bool { return len(s.happened("beat-end")) > ends })
+	harness.Eventually(s.t, "the beat of r2 ends", func() bool { return len(s.happened("beat-end")) > ends })
 	s.Daemon.Kill()
 	change.Wait()
 	s.Launch()
@@ -208,7 +208,7 @@ func TestATaskLongerThanTheSoftShutdownRunsAgain(t *testing.T) {
 	s.again("long", "r2")
 	ended := func() bool { return times(s.happened("end"))["long"] > 0 }
 	s.WriteFile("journal.go-on", "")
-	s.eventually("the task ends", ended)
+	harness.Eventually(s.t, "the task ends", ended)
 	if n := times(s.happened("end"))["long"]; n != 1 {
 		t.Errorf("it has ended %d times", n)
 	}
@@ -231,7 +231,7 @@ func (s *shopWithTasks) task(release, name string, seconds float64) {
 // again waits until a task has begun in that release.
 func (s *shopWithTasks) again(name, release string) {
 	s.t.Helper()
-	s.eventually(name+" has begun in "+release, func() bool {
+	harness.Eventually(s.t, name+" has begun in "+release, func() bool {
 		return slices.ContainsFunc(s.happened("begin"), func(line []string) bool {
 			return line[3] == name && line[1] == release
 		})
@@ -244,25 +244,14 @@ func (s *shopWithTasks) finishes(n int) {
 	s.t.Helper()
 	ended := func() int { return len(times(s.happened("end"))) }
 	for now := ended(); now < n; now = ended() {
-		s.eventually(fmt.Sprintf("%d of %d tasks have ended, and another one ends", now, n), func() bool { return ended() > now })
-	}
-}
-
-// taskPatience limits each wait for one event of Celery: a worker imports for half a minute on a machine
-// that is busy.
-const taskPatience = 5 * time.Minute
-
-func (s *shopWithTasks) eventually(what string, cond func() bool) {
-	s.t.Helper()
-	if !harness.Becomes(taskPatience, cond) {
-		s.t.Fatalf("not within %s: %s", taskPatience, what)
+		harness.Eventually(s.t, fmt.Sprintf("%d of %d tasks have ended, and another one ends", now, n), func() bool { return ended() > now })
 	}
 }
 
 // atRest waits until the release is live and no change is in progress.
 func (s *shopWithTasks) atRest(release string) {
 	s.t.Helper()
-	s.eventually(release+" is live, alone", func() bool {
+	harness.Eventually(s.t, release+" is live, alone", func() bool {
 		st := s.Status()
 		return st.Release == release && st.Changing == nil && len(st.Generations) == 1
 	})

@@ -43,7 +43,7 @@ func TestTheHistoryShowsRequestsCutAtTheDrainLimit(t *testing.T) {
 	if r := finished(t, slow); r.Failure == 0 {
 		t.Errorf("%+v", r)
 	}
-	eventually(t, "the old generation is gone", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "the old generation is gone", func() bool { return len(a.Status().Generations) == 1 })
 	says := regexp.MustCompile(`web\.0 of r1 \(generation 1\) .*connections cut: 1`)
 	if text := a.Command("history").Want(0).Text(); !says.MatchString(text) {
 		t.Errorf("the history does not say so:\n%s", text)
@@ -126,7 +126,7 @@ func TestCtrlCAbortsAChangeOnlyBeforeTheCutover(t *testing.T) {
 	at(t, a, "prove")
 	before.Interrupt()
 	before.Wait().Want(1).Says("interrupted: the switch of " + a.Name + " is aborted; r1 is live")
-	eventually(t, "the change is aborted", func() bool {
+	harness.Eventually(t, "the change is aborted", func() bool {
 		st := a.Status()
 		return st.Changing == nil && len(st.Generations) == 1
 	})
@@ -139,7 +139,7 @@ func TestCtrlCAbortsAChangeOnlyBeforeTheCutover(t *testing.T) {
 	after.Wait().Want(1).Says(
 		"interrupted after the cutover: the switch of "+a.Name+" continues in the daemon", "slow is live",
 	)
-	eventually(t, "the change is done", func() bool { return a.Status().Changing == nil })
+	harness.Eventually(t, "the change is done", func() bool { return a.Status().Changing == nil })
 	if st := a.Status(); st.Release != "slow" || st.Health != "ok" {
 		t.Errorf("%+v", st)
 	}
@@ -157,7 +157,7 @@ func TestKilledWorkersLoseOnlyTheirOwnRequests(t *testing.T) {
 	for _, w := range first {
 		kill(t, w.PID)
 		killed[w.PID] = true
-		eventually(t, "another one serves", func() bool {
+		harness.Eventually(t, "another one serves", func() bool {
 			return !slices.ContainsFunc(a.Live(a.Status()).Workers, func(w harness.Worker) bool {
 				return w.State != "ready" || killed[w.PID]
 			})
@@ -198,15 +198,15 @@ func TestAfterAStopThereIsNothingLeftButTheState(t *testing.T) {
 	a.Releases("r1", "r2")
 	d := a.Start("r1")
 	a.Command("switch", "r2").Want(0)
-	eventually(t, "r1 is gone", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "r1 is gone", func() bool { return len(a.Status().Generations) == 1 })
 	before := d.Descriptors()
 	for range 5 {
 		a.Command("switch", "r1").Want(0)
 		a.Command("switch", "r2").Want(0)
 	}
-	eventually(t, "r1 is gone again", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "r1 is gone again", func() bool { return len(a.Status().Generations) == 1 })
 	// A gate keeps up to two spare listeners; how many depends on the order in which the workers ended.
-	eventually(t, "the ten switches have left no descriptor", func() bool { return len(d.Descriptors()) <= len(before)+2 })
+	harness.Eventually(t, "the ten switches have left no descriptor", func() bool { return len(d.Descriptors()) <= len(before)+2 })
 	a.Daemon.Stop()
 	a.NothingLeft()
 	var files []string

@@ -166,7 +166,7 @@ func TestDaemonsWithOtherStateFormatsTakeOver(t *testing.T) {
 	a.Lossless(requests)
 	// The harness did not start the running daemon.
 	kill(t, a.Status().PID)
-	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
+	harness.Eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
 // Without systemd there is no descriptor store: the next daemon takes the listeners from the
@@ -268,7 +268,7 @@ func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
 	a.Lossless(requests)
 	kill(t, a.Status().PID)
 	// An operator stops the workers orphaned by the killed daemon.
-	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
+	harness.Eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
 func TestScalingUpAndDownLosesNoRequest(t *testing.T) {

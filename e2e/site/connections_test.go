@@ -107,7 +107,7 @@ func TestASwitchDoesNotWaitForLongLivedConnections(t *testing.T) {
 	t.Parallel()
 	a := live(t, `drain = "10s"`)
 	ws, events := websocket(t, a, "r1"), connect(t, a, "/events", "")
-	eventually(t, "both are counted", func() bool { return a.Live(a.Status()).Connections >= 2 })
+	harness.Eventually(t, "both are counted", func() bool { return a.Live(a.Status()).Connections >= 2 })
 	a.Command("switch", "r2").Want(0)
 	if name, err := events.event(); err != nil || name != "r1" {
 		t.Errorf("after the switch the events are %q, %v", name, err)
@@ -125,7 +125,7 @@ func TestASwitchDoesNotWaitForLongLivedConnections(t *testing.T) {
 			break
 		}
 	}
-	eventually(t, "r1 is gone", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "r1 is gone", func() bool { return len(a.Status().Generations) == 1 })
 }
 
 func TestLongLivedConnectionsMayCloseBeforeTheStopSignal(t *testing.T) {
@@ -138,11 +138,11 @@ func TestLongLivedConnectionsMayCloseBeforeTheStopSignal(t *testing.T) {
 		t.Errorf("%d connections drain", n)
 	}
 	_ = events.Close()
-	eventually(t, "one is left", func() bool { return draining(a) == 1 })
+	harness.Eventually(t, "one is left", func() bool { return draining(a) == 1 })
 	a.Daemon.Kill()
 	a.Start("")
 	ws.echoes()
 	_ = ws.Close()
-	eventually(t, "r1 is gone", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "r1 is gone", func() bool { return len(a.Status().Generations) == 1 })
 	websocket(t, a, "r2")
 }

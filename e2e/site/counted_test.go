@@ -73,7 +73,7 @@ func dial(t *testing.T, a *harness.App) (net.Conn, *bufio.Reader) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(harness.Patience))
 	return c, bufio.NewReader(c)
 }
 
@@ -278,7 +278,7 @@ func TestWebSocketsAreCountedAsAcceptedOrRefused(t *testing.T) {
 func settled(t *testing.T, a *harness.App, requests uint64) *api.Requests {
 	t.Helper()
 	var r *api.Requests
-	eventually(t, "nothing is in flight", func() bool {
+	harness.Eventually(t, "nothing is in flight", func() bool {
 		r = a.Status().Requests
 		return r != nil && r.InFlight == 0 && r.Started >= requests
 	})

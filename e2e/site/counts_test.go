@@ -36,7 +36,7 @@ func TestNoRequestIsForgottenOrCountedTwiceByChangesAndDeaths(t *testing.T) {
 			}
 			killed := a.Live(a.Status()).Workers[0].PID
 			kill(t, killed)
-			eventually(t, "the worker that was killed is replaced", func() bool {
+			harness.Eventually(t, "the worker that was killed is replaced", func() bool {
 				w := a.Live(a.Status()).Workers[0]
 				return w.PID != killed && w.State == "ready"
 			})
@@ -64,7 +64,7 @@ func compareCounts(t *testing.T, a *harness.App, res *load.Result, clients uint6
 	}
 	st := a.Status()
 	all := uint64(len(res.Records))
-	eventually(t, "nothing is in flight", func() bool {
+	harness.Eventually(t, "nothing is in flight", func() bool {
 		st = a.Status() // of up to a second ago
 		return st.Requests != nil && st.Requests.InFlight == 0 && st.Requests.Started+cut >= all
 	})
@@ -89,10 +89,10 @@ func loseOne(t *testing.T, a *harness.App) {
 	t.Helper()
 	before := *a.Status().Requests
 	requestInFlight(t, a, "/never")
-	eventually(t, "it is in flight", func() bool { return a.Status().Requests.InFlight == 1 })
+	harness.Eventually(t, "it is in flight", func() bool { return a.Status().Requests.InFlight == 1 })
 	kill(t, a.Live(a.Status()).Workers[0].PID)
 	after := before
-	eventually(t, "it is lost", func() bool {
+	harness.Eventually(t, "it is lost", func() bool {
 		after = *a.Status().Requests
 		return after.InFlight == 0
 	})

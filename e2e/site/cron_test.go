@@ -70,23 +70,23 @@ func TestAScheduledCommandRunsOnceForEachTimeAlsoAfterAKill(t *testing.T) {
 	a.Start("r1")
 	a.Command("exec", "python", "make.py").Want(0)
 	before := len(cronRuns(a))
-	eventually(t, "a run after the sessions were made", func() bool { return doneSince(a, before) })
+	harness.Eventually(t, "a run after the sessions were made", func() bool { return doneSince(a, before) })
 	a.Command("exec", "python", "count.py").Want(0).Says("3 sessions")
 
 	a.WriteFile("hold", "")
-	eventually(t, "a run that goes on", func() bool { return isRunning(a) })
+	harness.Eventually(t, "a run that goes on", func() bool { return isRunning(a) })
 	a.Daemon.Kill()
 	held := cronRuns(a)
 	if err := os.Remove(a.Path("hold")); err != nil {
 		t.Fatal(err)
 	}
 	a.Start("")
-	eventually(t, "a run by the next daemon", func() bool { return doneSince(a, len(held)) })
+	harness.Eventually(t, "a run by the next daemon", func() bool { return doneSince(a, len(held)) })
 	if pid := held[len(held)-1].pid; runs(pid) {
 		t.Errorf("the command of the daemon that was killed still runs, as process %d", pid)
 	}
 	a.Command("switch", "r2").Want(0)
-	eventually(t, "a run in the new release", func() bool {
+	harness.Eventually(t, "a run in the new release", func() bool {
 		runs := cronRuns(a)
 		return runs[len(runs)-1].release == "r2"
 	})

@@ -95,9 +95,9 @@ func TestADaemonThatDiesAtAnyPointOfARunRunsItsTimeOnceAndTellsIt(t *testing.T) 
 			if last.Result != api.CronEnded || !strings.Contains(last.Error, "superctl cron run starts it again") {
 				t.Errorf("the run in which the daemon has died: %+v", last)
 			}
-			eventually(t, "the team is told", func() bool { return len(told.of(last.Began)) > 0 })
+			harness.Eventually(t, "the team is told", func() bool { return len(told.of(last.Began)) > 0 })
 			begun := len(cronRuns(a))
-			eventually(t, "the command runs at its next time", func() bool { return len(cronRuns(a)) > begun })
+			harness.Eventually(t, "the command runs at its next time", func() bool { return len(cronRuns(a)) > begun })
 			n := make(map[string]int)
 			for _, r := range cronRuns(a) {
 				if n[r.due]++; n[r.due] > 1 {
@@ -122,11 +122,11 @@ func (w *walk) dieInRun(point string) api.CronRun {
 	if point == "" {
 		w.WriteFile("hold", "")
 		before := len(cronRuns(w.App))
-		eventually(w.t, "the command runs", func() bool { return len(cronRuns(w.App)) > before })
+		harness.Eventually(w.t, "the command runs", func() bool { return len(cronRuns(w.App)) > before })
 		w.Daemon.Kill()
 	} else {
 		w.arm(point)
-		eventually(w.t, "the daemon has died", w.Daemon.Ended)
+		harness.Eventually(w.t, "the daemon has died", w.Daemon.Ended)
 		w.Daemon.Wait()
 		w.WriteFile("hold", "") // so that the next run does not end, and this one stays the last
 	}

@@ -87,7 +87,7 @@ func TestAWorkerMissingInTheStateFileIsAdopted(t *testing.T) {
 		t.Fatal(err)
 	}
 	var respawned harness.Worker
-	eventually(t, "it is started again", func() bool {
+	harness.Eventually(t, "it is started again", func() bool {
 		respawned = web()
 		return respawned.PID != 0 && respawned.PID != first.PID && respawned.State == "ready"
 	})
@@ -99,7 +99,7 @@ func TestAWorkerMissingInTheStateFileIsAdopted(t *testing.T) {
 	if err := a.Launch().Ready(); err != nil {
 		t.Fatalf("%v\n%s", err, a.Daemon.Output())
 	}
-	eventually(t, "it is adopted", func() bool { return web().State == "ready" })
+	harness.Eventually(t, "it is adopted", func() bool { return web().State == "ready" })
 	if now := web(); now.PID != respawned.PID {
 		t.Errorf("worker %d became %d\n%s", respawned.PID, now.PID, a.Daemon.Output())
 	}

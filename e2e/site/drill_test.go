@@ -159,7 +159,7 @@ func TestALiveDrillGoesThroughTheProxyAndRestoresTheRelease(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	kill(t, st.PID) // none that the harness has started
-	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
+	harness.Eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
 func TestADrillThatIsInterruptedLeavesNothing(t *testing.T) {

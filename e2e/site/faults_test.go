@@ -220,7 +220,7 @@ func (w *walk) prepared() {
 
 // gone waits until no daemon runs.
 func (w *walk) gone() {
-	eventually(w.t, "the daemon is gone", func() bool { return w.Command("status").Code != 0 })
+	harness.Eventually(w.t, "the daemon is gone", func() bool { return w.Command("status").Code != 0 })
 	if w.Daemon.Ended() {
 		w.Daemon.Wait()
 	}
@@ -230,7 +230,7 @@ func (w *walk) gone() {
 func (w *walk) takenBack() {
 	w.probation("10m")
 	change := w.Begin("switch", w.next)
-	eventually(w.t, "the probation has begun, or the daemon is gone", func() bool {
+	harness.Eventually(w.t, "the probation has begun, or the daemon is gone", func() bool {
 		st, ok := w.answer()
 		return !ok || st.Changing != nil && st.Changing.Step == "probation"
 	})
@@ -255,7 +255,7 @@ func (w *walk) recycled() {
 	w.Options.Web = `recycle = { memory = "16M", interval = "1s" }`
 	w.WriteConfig()
 	w.Command("reload").Want(0)
-	eventually(w.t, "web is recycled, or the daemon is gone", func() bool {
+	harness.Eventually(w.t, "web is recycled, or the daemon is gone", func() bool {
 		c := w.Command("history", "-n", "1", "--json")
 		_, alive := w.answer()
 		return !alive || strings.Contains(c.Stdout(), `"who": "recycling"`)
@@ -352,7 +352,7 @@ func (w *walk) answer() (st harness.Status, ok bool) {
 // settled waits until a daemon runs and no change is in progress. It starts a daemon if there is
 // none, and ends a probation that continues after a crash as takenBack would have.
 func (w *walk) settled() (st harness.Status) {
-	eventually(w.t, "a daemon runs and no change is in progress", func() bool {
+	harness.Eventually(w.t, "a daemon runs and no change is in progress", func() bool {
 		var ok bool
 		if st, ok = w.answer(); !ok {
 			if w.Daemon.Ended() {

@@ -122,7 +122,7 @@ func TestAControlKeepsAPartOfTheConnections(t *testing.T) {
 			r := visit(a)
 			a.More(r, 60)
 			change := a.Begin("switch", "r2", "--json")
-			eventually(t, "r1 has its part", func() bool {
+			harness.Eventually(t, "r1 has its part", func() bool {
 				st := a.Status()
 				return st.Changing == nil || st.Changing.OldShare == 20 && st.Listeners[0].Canary != 0
 			})
@@ -244,14 +244,14 @@ func TestAGoodReleaseOutlivesAHiccup(t *testing.T) {
 	for i := range n {
 		release := []string{"r2", "r1"}[i%2]
 		change := a.Begin("switch", release, "--json")
-		eventually(t, "the probation", func() bool {
+		harness.Eventually(t, "the probation", func() bool {
 			c := a.Status().Changing
 			return c != nil && c.Step == "probation"
 		})
 		if err := os.WriteFile(hiccup, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the releases are compared", func() bool {
+		harness.Eventually(t, "the releases are compared", func() bool {
 			st := a.Status()
 			return st.Changing == nil || st.Listeners[0].Canary != 0
 		})

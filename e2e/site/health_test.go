@@ -74,12 +74,12 @@ func TestAHungWorkerIsReplacedWithoutAFailedRequest(t *testing.T) {
 	if err := os.Remove(free); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the worker is about to be replaced", func() bool {
+	harness.Eventually(t, "the worker is about to be replaced", func() bool {
 		c := a.Status().Changing
 		return c != nil && c.Kind == "restart"
 	})
 	a.WriteFile("free", "") // its successor finds the lock free
-	eventually(t, "another worker serves", func() bool {
+	harness.Eventually(t, "another worker serves", func() bool {
 		st := a.Status()
 		return st.Changing == nil && st.Health == "ok" && len(st.Generations) == 1 &&
 			a.Live(st).Workers[0].PID != before

@@ -4,24 +4,12 @@ import (
 	"os"
 	"syscall"
 	"testing"
-	"time"
 
 	"superctl/e2e/harness"
 	"superctl/load"
 )
 
-// patience limits how long a condition may take to become true; only a defect takes that long.
-const patience = 3 * time.Minute
-
 func requestsOfAFewUsers() load.Config { return load.Config{Rate: 40, Clients: 8} }
-
-// eventually waits for a condition that another process makes true.
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	if !harness.Becomes(patience, cond) {
-		t.Fatalf("not within %s: %s", patience, what)
-	}
-}
 
 // kill kills a process that the app started.
 func kill(t *testing.T, pid int) {
@@ -46,14 +34,14 @@ func requestInFlight(t *testing.T, a *harness.App, path string) *load.Run {
 	t.Helper()
 	network, address := a.Target()
 	r, err := load.Start(load.Config{
-		Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience,
+		Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: harness.Patience,
 		Shapes: []load.Shape{load.Get(path)},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Stop() })
-	eventually(t, "the request is in flight", func() bool { return a.Live(a.Status()).Connections > 0 })
+	harness.Eventually(t, "the request is in flight", func() bool { return a.Live(a.Status()).Connections > 0 })
 	return r
 }
 
@@ -70,7 +58,7 @@ func finished(t *testing.T, r *load.Run) load.Record {
 // at waits until the change in progress is at a step.
 func at(t *testing.T, a *harness.App, step string) {
 	t.Helper()
-	eventually(t, "the change is at "+step, func() bool {
+	harness.Eventually(t, "the change is at "+step, func() bool {
 		c := a.Status().Changing
 		return c != nil && c.Step == step
 	})

@@ -84,7 +84,7 @@ func TestConnectionsThatWouldWaitTooLongGetThePage(t *testing.T) {
 			a.WriteFile("seconds", "8")
 			began := time.Now()
 			change := a.Begin("switch", "r2")
-			eventually(t, "the page is shown", func() bool { return a.Status().Maintenance != nil })
+			harness.Eventually(t, "the page is shown", func() bool { return a.Status().Maintenance != nil })
 			shown := time.Now()
 			a.Command("status", "--json").Want(0).Says(`"hold": true`, `"retry_after": 4000000000`)
 			a.Command("status").Want(0).Says("new connections get the maintenance page")

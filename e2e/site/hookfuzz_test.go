@@ -53,7 +53,7 @@ func askFuzzed(t *testing.T, a *harness.App, request, method string, wait bool) 
 		return got
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(harness.Patience))
 	if _, err := io.WriteString(c, request); err != nil {
 		t.Error(err)
 		return got

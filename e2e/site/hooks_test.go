@@ -92,7 +92,7 @@ func TestACancelledHookEndsWithItsChildren(t *testing.T) {
 		cancel(hung)
 		hung.Wait()
 		if !a.Daemon.Ended() {
-			eventually(t, name+": the change is over", func() bool { return a.Status().Changing == nil })
+			harness.Eventually(t, name+": the change is over", func() bool { return a.Status().Changing == nil })
 			a.Command("history", "-n", "1").Want(0).Says("canceled by", "aborted")
 		}
 		if runs(child) {

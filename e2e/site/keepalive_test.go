@@ -116,6 +116,6 @@ func TestTheHistoryShowsIdleConnectionsCutAtTheDrainLimit(t *testing.T) {
 	if _, err := held.in.ReadByte(); err != io.EOF {
 		t.Errorf("the idle connection: %v", err)
 	}
-	eventually(t, "the old generation is gone", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "the old generation is gone", func() bool { return len(a.Status().Generations) == 1 })
 	a.Command("history").Want(0).Says("web.0 of r1 (generation 1) was told to stop after 8 s with 1 connection open")
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"superctl/e2e/harness"
 )
 
 // ledger is a webhook that records notifications, each message once.
@@ -66,22 +67,16 @@ func (l *ledger) config() string {
 // newest with the live release.
 func (l *ledger) complete(t *testing.T, live string) {
 	t.Helper()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for {
-		open, last, more := l.state()
-		if open == nil {
-			if o := last.Outcome; last.Event == "success" && live != o.Release ||
-				last.Event != "success" && live != o.Previous {
-				t.Errorf("%s is live, and told was %+v", live, last)
-			}
-			return
-		}
-		select {
-		case <-more:
-		case <-late.C:
-			t.Fatalf("nobody tells how it has ended: %+v", *open)
-		}
+	var open *entry
+	var last entry
+	if !harness.Changes(nil, func() (more <-chan struct{}, done bool) {
+		open, last, more = l.state()
+		return more, open == nil
+	}) {
+		t.Fatalf("nobody tells how it has ended: %+v", *open)
+	}
+	if o := last.Outcome; last.Event == "success" && live != o.Release || last.Event != "success" && live != o.Previous {
+		t.Errorf("%s is live, and told was %+v", live, last)
 	}
 }
 

@@ -42,9 +42,9 @@ func TestRotatingALogLosesNoLineAndNoRequest(t *testing.T) {
 			a.Start("r1")
 			requests := a.Load(load.Config{Shapes: []load.Shape{load.Get("/")}})
 			for range rotations {
-				eventually(t, "the second of the last touch is over", func() bool { return touchable(a.Path("log/reopen")) })
+				harness.Eventually(t, "the second of the last touch is over", func() bool { return touchable(a.Path("log/reopen")) })
 				c.rotate(t, a)
-				eventually(t, "the new file gets lines", func() bool {
+				harness.Eventually(t, "the new file gets lines", func() bool {
 					st, err := os.Stat(filepath.Join(dir, c.log))
 					return err == nil && st.Size() > 0
 				})
@@ -54,7 +54,7 @@ func TestRotatingALogLosesNoLineAndNoRequest(t *testing.T) {
 			if len(res.Failed()) > 0 {
 				t.Errorf("lost requests: %v", res)
 			}
-			eventually(t, "each request is a line", func() bool { return c.lines(t, dir) == len(res.Records) })
+			harness.Eventually(t, "each request is a line", func() bool { return c.lines(t, dir) == len(res.Records) })
 			a.Command("status").Want(0).Says("r1, ok")
 		})
 	}

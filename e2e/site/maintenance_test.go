@@ -140,7 +140,7 @@ func TestMaintenanceStaysUntilTheAppAnswers(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, "the worker is gone", func() bool { return a.Status().Health == "down" })
+	harness.Eventually(t, "the worker is gone", func() bool { return a.Status().Health == "down" })
 	a.Command("maintenance", "off").Want(1).Says("the maintenance page stays")
 	resp, err := http.Get("http://" + a.Address + "/")
 	if err != nil {
@@ -172,7 +172,7 @@ func TestMaintenanceOutlivesARestartOfTheSite(t *testing.T) {
 	a.Command("status").Want(0).Says("maintenance since")
 	a.Command("maintenance", "off").Want(0)
 	kill(t, a.Status().PID)
-	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
+	harness.Eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
 func TestAllowedNetworksReachTheAppDuringMaintenance(t *testing.T) {

@@ -130,7 +130,7 @@ func (p *prometheus) becomes(t *testing.T, expr string, want float64) {
 			t.Logf("it is %v, %v", got, err)
 		}
 	}()
-	eventually(t, fmt.Sprintf("%s is %g", expr, want), func() bool {
+	harness.Eventually(t, fmt.Sprintf("%s is %g", expr, want), func() bool {
 		got, err = p.query(t.Context(), expr)
 		return err == nil && len(got) == 1 && got[0] == want
 	})

@@ -108,7 +108,7 @@ func switchUnderAMixedLoad(
 		a.Command("switch", fmt.Sprintf("r%d", 2-i%2)).Want(0)
 		a.More(requests, 10)
 	}
-	eventually(t, "the old generations are gone", func() bool {
+	harness.Eventually(t, "the old generations are gone", func() bool {
 		a.More(requests, 10)
 		return len(a.Status().Generations) == 1
 	})

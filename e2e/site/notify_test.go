@@ -99,7 +99,7 @@ func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
 	ready()
 	a.Command("switch", "r1").Want(0)
 	m.awaitAttempts("hooks.slack.com", "discord.com", "sentry.io", "mail")
-	eventually(t, "status says that they fail", func() bool { return len(a.Status().Troubles) == 8 })
+	harness.Eventually(t, "status says that they fail", func() bool { return len(a.Status().Troubles) == 8 })
 	a.Command("status").Want(0).Says("notify.slack:", "answered 503 Service Unavailable; 2 waiting")
 	a.Daemon.Kill()
 	logs := a.Daemon.Output()
@@ -107,7 +107,7 @@ func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
 	ready()
 	m.want(both(everybody("start", "r1"), done("r1"))...)
 	sameRequests(t, m)
-	eventually(t, "status says nothing any more", func() bool { return len(a.Status().Troubles) == 0 })
+	harness.Eventually(t, "status says nothing any more", func() bool { return len(a.Status().Troubles) == 0 })
 
 	// A refused release. A daemon that stops or starts sends no further notification.
 	a.Command("switch", "broken").Want(1)
@@ -130,7 +130,7 @@ func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
 	noSecrets(t, a, logs+a.Daemon.Output())
 	kill(t, a.Status().PID)
 	a.Daemon.Wait()
-	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
+	harness.Eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
 func TestTheEndOfAChangeIsNotifiedOnceAfterADaemonKill(t *testing.T) {

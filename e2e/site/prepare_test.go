@@ -22,7 +22,7 @@ func TestAPreparedSwitchTurnsAtTheWordAndNotWithoutIt(t *testing.T) {
 	if o := c.Wait().Want(1).Outcome(); o.Result != "aborted" || o.Changed || o.Steps[len(o.Steps)-1].Name != "ready" {
 		t.Errorf("without the word: %+v", o)
 	}
-	eventually(t, "the prepared workers are gone", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "the prepared workers are gone", func() bool { return len(a.Status().Generations) == 1 })
 
 	c = a.Converse("switch", "r2", "--prepare=1m", "--json")
 	c.Await(`{"ready":true,"release":"r2"}`)

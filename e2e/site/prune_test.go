@@ -18,7 +18,7 @@ func TestARollbackToAnAlteredReleaseIsCorrectOrRefused(t *testing.T) {
 	a.Command("switch", "r2").Want(0)
 	a.Command("switch", "r3").Want(0)
 
-	eventually(t, "the workers of r1 are gone", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "the workers of r1 are gone", func() bool { return len(a.Status().Generations) == 1 })
 
 	// After a prune: it never removes the target of a rollback.
 	a.Command("prune", "--keep", "1", "--dry-run").Want(0).Says("a prune would remove 1 release")

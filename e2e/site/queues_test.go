@@ -162,7 +162,7 @@ func TestASingleWorkerOfAQueueStartsWhenTheOldOneHasFinished(t *testing.T) {
 	s.send(tasks, "long1", -1)
 	s.eachHas("begin", "long1")
 	change := s.Begin("switch", "r2")
-	eventually(t, "the old worker is told to stop", func() bool {
+	harness.Eventually(t, "the old worker is told to stop", func() bool {
 		return strings.Contains(s.Daemon.Output(), "Shutting down gracefully")
 	})
 	for _, line := range s.happened("start") {
@@ -297,7 +297,7 @@ func (s *shopWithTasks) goOn(round int) {
 func (s *shopWithTasks) feed(tasks io.Writer, round int, what string, until func() bool) (names []string) {
 	s.t.Helper()
 	const unfinished = 4
-	s.eventually(what, func() bool {
+	harness.Eventually(s.t, what, func() bool {
 		n := times(s.happened("end"))
 		missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return n[name] > 0 })
 		if len(missing) < unfinished {
@@ -313,7 +313,7 @@ func (s *shopWithTasks) feed(tasks io.Writer, round int, what string, until func
 func (s *shopWithTasks) eachHas(event string, names ...string) {
 	s.t.Helper()
 	var missing []string
-	s.eventually(event+" of all tasks", func() bool {
+	harness.Eventually(s.t, event+" of all tasks", func() bool {
 		n := times(s.happened(event))
 		missing = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return n[name] > 0 })
 		return len(missing) == 0

@@ -138,7 +138,7 @@ func TestANewReleaseOnDiskDoesNotAffectTheLiveOne(t *testing.T) {
 	a.Release("broken", apps.Behaviour{Fault: apps.ImportError})
 	worker := a.Live(a.Status()).Workers[0].PID
 	kill(t, worker)
-	eventually(t, "it is started again", func() bool {
+	harness.Eventually(t, "it is started again", func() bool {
 		w := a.Live(a.Status()).Workers[0]
 		return w.PID != worker && w.State == "ready"
 	})

@@ -105,7 +105,7 @@ func TestARollThatFailsAtItsLastInstanceIsUndone(t *testing.T) {
 	a.Start("r1")
 	requests := a.Load(requestsOfAFewUsers())
 	a.Command("switch", "bad").Want(1).Says("2 of 3 workers replaced", "shop_payments", "r1 is still live")
-	eventually(t, "the old release is whole", func() bool {
+	harness.Eventually(t, "the old release is whole", func() bool {
 		st := a.Status()
 		return len(st.Generations) == 1 && st.Health == "ok" && len(st.Generations[0].Workers) == 3
 	})
@@ -121,7 +121,7 @@ func TestTheOtherInstancesServeWhileOneIsKilled(t *testing.T) {
 	requests := a.Load(load.Config{Rate: 40, Clients: 8, Timeout: time.Minute})
 	for _, w := range first {
 		kill(t, w.PID)
-		eventually(t, "it is replaced", func() bool {
+		harness.Eventually(t, "it is replaced", func() bool {
 			now := a.Live(a.Status()).Workers
 			return now[w.Instance].State == "ready" && now[w.Instance].PID != w.PID
 		})

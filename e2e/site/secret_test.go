@@ -134,7 +134,7 @@ printf '\033]0;owned\007%s\n' "SECRET_KEY='$SECRET_KEY'" "$DATABASE_URL" "$TOKEN
 	if err := syscall.Kill(worker, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another worker serves", func() bool {
+	harness.Eventually(t, "another worker serves", func() bool {
 		live := a.Live(a.Status())
 		return len(live.Workers) > 0 && live.Workers[0].PID != worker && live.Workers[0].PID != 0 &&
 			live.Workers[0].State == "ready"
@@ -143,7 +143,7 @@ printf '\033]0;owned\007%s\n' "SECRET_KEY='$SECRET_KEY'" "$DATABASE_URL" "$TOKEN
 		t.Errorf("a worker that the next daemon has started has %q", got)
 	}
 
-	eventually(t, "the chat is told", func() bool {
+	harness.Eventually(t, "the chat is told", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return strings.Count(sent.String(), `"event"`) >= 5

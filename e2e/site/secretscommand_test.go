@@ -44,7 +44,7 @@ func respawned(t *testing.T, a *harness.App) map[string]string {
 	if err := syscall.Kill(worker, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another worker serves", func() bool {
+	harness.Eventually(t, "another worker serves", func() bool {
 		live := a.Live(a.Status())
 		return len(live.Workers) > 0 && live.Workers[0].PID != worker && live.Workers[0].PID != 0 &&
 			live.Workers[0].State == "ready"
@@ -179,7 +179,7 @@ func TestASiteStartsWithTheSecretsThatItHad(t *testing.T) {
 	if err := a.Launch().Ready(); err != nil {
 		t.Fatalf("%v\n%s", err, a.Daemon.Output())
 	}
-	eventually(t, "the site serves", func() bool { return a.Status().Health == "ok" })
+	harness.Eventually(t, "the site serves", func() bool { return a.Status().Health == "ok" })
 	if env := environ(t, a); env["SECRET_KEY"] != "one-secret" {
 		t.Errorf("a worker has %q", env["SECRET_KEY"])
 	}
@@ -195,11 +195,11 @@ func TestAStartWaitsForTheCommandOrUsesTheConfig(t *testing.T) {
 	a.NothingLeft()
 	a.WriteFile("adapter", "exit 7")
 	a.Launch()
-	eventually(t, "status says why the site is down", func() bool {
+	harness.Eventually(t, "status says why the site is down", func() bool {
 		return strings.Contains(a.Command("status").Text(), "exit code 7")
 	})
 	a.WriteFile("adapter", "cat "+a.Path("vault"))
-	eventually(t, "the site serves once the command works", func() bool { return a.Status().Health == "ok" })
+	harness.Eventually(t, "the site serves once the command works", func() bool { return a.Status().Health == "ok" })
 	if env := environ(t, a); env["SECRET_KEY"] != "one-secret" {
 		t.Errorf("a worker has %q", env["SECRET_KEY"])
 	}

@@ -48,7 +48,7 @@ func TestADaemonThatDiesInAChangeKeepsTheSecretsOfTheLiveRelease(t *testing.T) {
 				if command != 0 && runs(command) {
 					t.Errorf("secrets.command of the daemon that has died still runs, as process %d", command)
 				}
-				eventually(t, "the site serves", func() bool { return w.Status().Health == "ok" && w.Status().Changing == nil })
+				harness.Eventually(t, "the site serves", func() bool { return w.Status().Health == "ok" && w.Status().Changing == nil })
 				if !all {
 					w.Lossless(requests)
 				}
@@ -102,7 +102,7 @@ func (w *walk) dieInSwitch(point string) (command int) {
 		file := w.Path("command")
 		w.WriteFile("adapter", fmt.Sprintf("echo $$ > %s.new; mv %[1]s.new %[1]s; exec sleep 1000", file))
 		change = w.Begin("switch", "r2")
-		eventually(w.t, "the command runs", func() bool {
+		harness.Eventually(w.t, "the command runs", func() bool {
 			text, err := os.ReadFile(file)
 			command, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 			return err == nil

@@ -85,7 +85,7 @@ func switchWithARequestInFlight(t *testing.T, opt harness.Options, times int) {
 		file, from, to := fmt.Sprintf("go-on-%d", i), fmt.Sprintf("r%d", 1+i%2), fmt.Sprintf("r%d", 2-i%2)
 		slow := requestInFlight(t, a, "/slow?s=0&until="+a.Path(file))
 		a.Command("switch", to).Want(0)
-		eventually(t, "the old workers have got their stop signal", func() bool { return stopping(a.Status(), from) })
+		harness.Eventually(t, "the old workers have got their stop signal", func() bool { return stopping(a.Status(), from) })
 		a.More(requests, 20)
 		a.WriteFile(file, "")
 		if r := finished(t, slow); r.Failure != load.None || r.Release != from {
@@ -93,7 +93,7 @@ func switchWithARequestInFlight(t *testing.T, opt harness.Options, times int) {
 		}
 	}
 	a.Lossless(requests)
-	eventually(t, "the old workers have ended", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "the old workers have ended", func() bool { return len(a.Status().Generations) == 1 })
 	if text := a.Daemon.Output(); strings.Contains(text, "drain limit reached") {
 		t.Errorf("a worker did not end by itself:\n%s", text)
 	}

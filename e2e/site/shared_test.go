@@ -21,7 +21,7 @@ func ask(t *testing.T, a *harness.App, method, path, body string) string {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	client := http.Client{Timeout: harness.Patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://shop"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

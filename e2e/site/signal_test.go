@@ -23,7 +23,7 @@ func TestASignalMakesGunicornReopenItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Command("signal", "web", "USR1").Want(0).Says("sent USR1 to web.0 of r1 (generation ")
-	eventually(t, "requests are logged in a new file", func() bool {
+	harness.Eventually(t, "requests are logged in a new file", func() bool {
 		ask(t, a, "GET", "/", "")
 		st, err := os.Stat(log)
 		return err == nil && st.Size() > 0

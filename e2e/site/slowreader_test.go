@@ -16,9 +16,9 @@ func TestAStopOfUWSGIDoesNotCutASlowClient(t *testing.T) {
 	a.Start("r1")
 	answer := connect(t, a, "/stream", "")
 	a.Command("switch", "r2").Want(0)
-	eventually(t, "the old workers are being stopped", func() bool { return stopping(a.Status(), "r1") })
+	harness.Eventually(t, "the old workers are being stopped", func() bool { return stopping(a.Status(), "r1") })
 	if n, err := io.Copy(io.Discard, answer.in); n != 2<<20 || err != nil {
 		t.Errorf("%d bytes came: %v", n, err)
 	}
-	eventually(t, "the old generation is gone", func() bool { return len(a.Status().Generations) == 1 })
+	harness.Eventually(t, "the old generation is gone", func() bool { return len(a.Status().Generations) == 1 })
 }

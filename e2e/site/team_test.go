@@ -23,6 +23,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"superctl/e2e/harness"
 )
 
 // team fakes all services for notifications: one TLS server for all hosts, a proxy that leads
@@ -162,21 +164,14 @@ func (m *team) goDown(down bool) {
 // await waits for a condition on the recorded requests.
 func (m *team) await(what string, cond func() bool) {
 	m.t.Helper()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for {
+	var state string
+	if !harness.Changes(nil, func() (<-chan struct{}, bool) {
 		m.mu.Lock()
-		changed, done := m.changed, cond()
-		state := strings.Join(m.got, "\n  ")
-		m.mu.Unlock()
-		if done {
-			return
-		}
-		select {
-		case <-changed:
-		case <-late.C:
-			m.t.Fatalf("not within %s: %s\n  %s", patience, what, state)
-		}
+		defer m.mu.Unlock()
+		state = strings.Join(m.got, "\n  ")
+		return m.changed, cond()
+	}) {
+		m.t.Fatalf("not within %s: %s\n  %s", harness.Patience, what, state)
 	}
 }
 
@@ -297,7 +292,7 @@ func (m *team) wantNowhere(text string) {
 
 // smtp is a mail server that wants TLS and a password.
 func (m *team) smtp(conn net.Conn) {
-	_ = conn.SetDeadline(time.Now().Add(patience)) // without it, it waits longer
+	_ = conn.SetDeadline(time.Now().Add(harness.Patience)) // without it, it waits longer
 	fmt.Fprint(conn, "220 mail ESMTP\r\n")
 	in, secure, letter := bufio.NewReader(conn), false, ""
 	for {

@@ -89,7 +89,7 @@ func (s *screen) restored(how string) {
 	if after := s.settings(); after != s.before {
 		s.t.Errorf("%s: the settings of the terminal are %+v, before %+v", how, after, s.before)
 	}
-	eventually(s.t, how+": the screen before is back, with its cursor", func() bool {
+	harness.Eventually(s.t, how+": the screen before is back, with its cursor", func() bool {
 		return strings.HasSuffix(s.output(), "\x1b[?7h\x1b[?25h\x1b[?1049l")
 	})
 }
@@ -105,10 +105,10 @@ func TestTopShowsEachGenerationAndGivesTheTerminalBack(t *testing.T) {
 		line := regexp.MustCompile(`(?m)^(` + a.Name + `| +) +` + release + ` +` + state + ` +[0-9.]+ +0\.0 % +[0-9.]+ m?s +[0-9.]+ m?s +\d+ +[0-9.]+ MB +0\r?$`)
 		return func() bool { return line.MatchString(s.shown()) }
 	}
-	eventually(t, "the live release is shown with its rates", row("live", "r1"))
+	harness.Eventually(t, "the live release is shown with its rates", row("live", "r1"))
 	a.Command("switch", "r2").Want(0)
-	eventually(t, "the new release is shown as live", row("live", "r2"))
-	eventually(t, "the old release is on standby", func() bool { return strings.Contains(s.shown(), "standby") })
+	harness.Eventually(t, "the new release is shown as live", row("live", "r2"))
+	harness.Eventually(t, "the old release is on standby", func() bool { return strings.Contains(s.shown(), "standby") })
 	a.Lossless(r)
 	lines := strings.Split(s.shown(), "\r\n")
 	for _, line := range lines {
@@ -127,7 +127,7 @@ func TestTopShowsEachGenerationAndGivesTheTerminalBack(t *testing.T) {
 		"SIGQUIT": func(s *screen) error { return s.cmd.Process.Signal(syscall.SIGQUIT) },
 	} {
 		s := startTop(t, a)
-		eventually(t, "a screen is shown before "+how, func() bool { return strings.Contains(s.shown(), "r2") })
+		harness.Eventually(t, "a screen is shown before "+how, func() bool { return strings.Contains(s.shown(), "r2") })
 		must(t, s.cmd.Process.Signal(syscall.SIGTSTP)) // does not stop it in the middle
 		must(t, end(s))
 		s.restored(how)

@@ -67,5 +67,5 @@ func TestHistoryAndStatusNameTheUserAndTheSSHHost(t *testing.T) {
 		t.Errorf("%v, the newest %+v", kinds, records[0])
 	}
 	kill(t, a.Status().PID) // none that the harness started
-	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
+	harness.Eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/harness"
 )
 
 // snapshot lists the files of the app with their owners and times, except those that a running
@@ -30,7 +31,7 @@ func TestACheckByRootRunsAsTheService(t *testing.T) {
 	s.Start(t, "r1")
 	s.Superctl("reload").Want(0) // the second workers find all bytecode, and write none
 	var before string
-	Eventually(t, "the old generation is gone, and no file changes", func() bool {
+	harness.Eventually(t, "the old generation is gone, and no file changes", func() bool {
 		if len(s.Status(t).Generations) != 1 {
 			return false
 		}

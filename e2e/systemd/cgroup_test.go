@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"superctl/e2e/harness"
 )
 
 const group = "/sys/fs/cgroup/system.slice/system-superctl.slice/" + unit
@@ -31,8 +33,8 @@ func TestEachWorkerHasItsOwnControlGroup(t *testing.T) {
 		t.Fatalf("control groups %q, want %q", got, want)
 	}
 	s.Superctl("switch", "r2").Want(0)
-	Eventually(t, "the old generation is gone", func() bool { return len(s.Status(t).Generations) == 1 })
-	Eventually(t, "its control group is gone", func() bool { return !slices.Contains(s.groups(), first) })
+	harness.Eventually(t, "the old generation is gone", func() bool { return len(s.Status(t).Generations) == 1 })
+	harness.Eventually(t, "its control group is gone", func() bool { return !slices.Contains(s.groups(), first) })
 	daemon, workers := s.MainPID(t), s.workers(t)
 	s.Signal("KILL")
 	s.another(t, daemon)
@@ -84,7 +86,7 @@ func TestNoChildOfAWorkerOutlivesItsDrainLimit(t *testing.T) {
 	for name, program := range escapes {
 		t.Run(name, func(t *testing.T) {
 			s := escaping(t, program, Options{})
-			Eventually(t, "nothing of the program is left", func() bool { return s.escaped() == "" })
+			harness.Eventually(t, "nothing of the program is left", func() bool { return s.escaped() == "" })
 			s.Run("systemctl", "stop", unit).Want(0)
 			s.nothingLeft(t)
 		})
@@ -122,7 +124,7 @@ func TestWithoutDelegationNoChildOutlivesItsWorker(t *testing.T) {
 			if st := s.Status(t); st.Containment != "process groups" {
 				t.Errorf("contained in %s", st.Containment)
 			}
-			Eventually(t, "nothing of the program is left", func() bool { return s.escaped() == "" })
+			harness.Eventually(t, "nothing of the program is left", func() bool { return s.escaped() == "" })
 			s.Run("systemctl", "stop", unit).Want(0)
 			s.nothingLeft(t)
 		})
@@ -144,7 +146,7 @@ func escaping(t *testing.T, program string, opt Options) *Site {
 	s.Edit(t, process, "")
 	requests := s.Load(t)
 	s.Superctl("switch", "r2").Want(0)
-	Eventually(t, "the old generation is gone", func() bool { return len(s.Status(t).Generations) == 1 })
+	harness.Eventually(t, "the old generation is gone", func() bool { return len(s.Status(t).Generations) == 1 })
 	s.lossless(t, requests)
 	return s
 }

@@ -9,12 +9,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"superctl/e2e/harness"
 )
 
 // secrets returns the unit's credential as a worker has it: in its environment and in the file.
 func (s *Site) secrets(t *testing.T) string {
 	t.Helper()
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: harness.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(
 		t.Context(), http.MethodGet, "http://"+s.Address+"/secrets/secret-key", http.NoBody,
 	)
@@ -78,7 +80,7 @@ func TestWorkersKeepTheUnitsCredentials(t *testing.T) {
 			}
 			has("adopted by the next daemon", "first-secret")
 			s.Run("kill", "-KILL", strconv.Itoa(workers[0])).Want(0)
-			Eventually(t, "another worker serves", func() bool {
+			harness.Eventually(t, "another worker serves", func() bool {
 				return s.workers(t)[0] != workers[0] && s.Status(t).Health == "ok"
 			})
 			has("started again by the next daemon", "first-secret")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"superctl/api"
+	"superctl/e2e/harness"
 )
 
 // job is a scheduled command. It notes for which time it runs, in which control group, whether it can get
@@ -69,7 +70,7 @@ type waiting struct{ due, pid string }
 // waits waits until a run waits.
 func (s *Site) waits(t *testing.T) (w waiting) {
 	t.Helper()
-	Eventually(t, "a run of the command waits", func() bool {
+	harness.Eventually(t, "a run of the command waits", func() bool {
 		running := s.cron(t).Running
 		if len(running) != 1 || running[0].Due == nil {
 			return false
@@ -85,7 +86,7 @@ func (s *Site) waits(t *testing.T) (w waiting) {
 // that it does not take the place of the last result.
 func (s *Site) ended(t *testing.T, when string, w waiting) {
 	t.Helper()
-	Eventually(t, "a run ended "+when+" is told of", func() bool {
+	harness.Eventually(t, "a run ended "+when+" is told of", func() bool {
 		last := s.cron(t).Last
 		return last != nil && dueText(last.Due) == w.due && last.Result == api.CronEnded
 	})
@@ -106,7 +107,7 @@ func TestAScheduledCommandRunsInTheSandboxOfTheUnitAtMostOnce(t *testing.T) {
 	s := scheduled(t)
 	s.Run("systemd-run", "--quiet", "--unit", "chat", "python3", "-c", webhook).Want(0)
 	s.Start(t, "r1")
-	Eventually(t, "the command has run", func() bool { return len(s.ran(t)) > 0 })
+	harness.Eventually(t, "the command has run", func() bool { return len(s.ran(t)) > 0 })
 	fields := strings.Fields(s.ran(t)[0])
 	if len(fields) != 4 || !strings.Contains(fields[1], "/superctl@shop.service/") || fields[2] != "1" || fields[3] != "read-only" {
 		t.Errorf("the command ran with %q", fields)
@@ -129,7 +130,7 @@ func TestAScheduledCommandRunsInTheSandboxOfTheUnitAtMostOnce(t *testing.T) {
 
 	s.mode(t, "fail")
 	s.Run("systemctl", "restart", unit).Want(0) // it ends the run that waits
-	Eventually(t, "the failure is told of", func() bool {
+	harness.Eventually(t, "the failure is told of", func() bool {
 		for line := range strings.Lines(s.Run("cat", "/run/messages").Stdout) {
 			if strings.Contains(line, "the scheduled command job FAILED") && strings.Contains(line, "exit code 3") {
 				return true

@@ -3,6 +3,8 @@ package systemd
 import (
 	"strings"
 	"testing"
+
+	"superctl/e2e/harness"
 )
 
 // Only the daemon has the listener on which connections wait, so systemd's descriptor store must
@@ -17,14 +19,14 @@ func TestConnectionsHeldForAMigrationOutliveTheDaemon(t *testing.T) {
 		before := s.Status(t).Release
 		switched := make(chan Result, 1)
 		go func() { switched <- s.Superctl("switch", map[string]string{"r1": "r2", "r2": "r1"}[before]) }()
-		Eventually(t, "the switch is at "+step, func() bool {
+		harness.Eventually(t, "the switch is at "+step, func() bool {
 			return strings.Contains(s.Property("StatusText"), ": "+step)
 		})
 		daemon := s.MainPID(t)
 		s.Signal("KILL")
 		s.another(t, daemon)
 		<-switched
-		Eventually(t, "the change has come to its end, and what is live serves", func() bool {
+		harness.Eventually(t, "the change has come to its end, and what is live serves", func() bool {
 			st := s.Status(t)
 			return st.Changing == nil && len(st.Generations) == 1 && st.Health == "ok"
 		})

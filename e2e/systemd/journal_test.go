@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"superctl/e2e/harness"
 )
 
 func TestTheJournalNamesTheWorkerOfEachLine(t *testing.T) {
@@ -18,7 +20,7 @@ func TestTheJournalNamesTheWorkerOfEachLine(t *testing.T) {
 	}
 	// gunicorn's first lines.
 	var records string
-	Eventually(t, "the worker's lines are in the journal", func() bool {
+	harness.Eventually(t, "the worker's lines are in the journal", func() bool {
 		records = s.Run(
 			"journalctl", "--no-pager", "--output=json", "SUPERCTL_RELEASE=r1", "SUPERCTL_PROCESS=web",
 		).Stdout
@@ -40,7 +42,7 @@ func TestEachReleaseHasItsOwnLinesInTheJournal(t *testing.T) {
 	s.Start(t, "r1")
 	s.Superctl("switch", "r2").Want(0)
 	for _, release := range []string{"r1", "r2"} {
-		Eventually(t, "lines of "+release+" are in the journal", func() bool {
+		harness.Eventually(t, "lines of "+release+" are in the journal", func() bool {
 			return strings.Contains(
 				s.Run("journalctl", "--no-pager", "--output=cat", "SUPERCTL_RELEASE="+release).Stdout, "Booting worker",
 			)

@@ -116,7 +116,7 @@ func (s *Sandbox) script() string { return filepath.Join(s.dir, "sandbox.sh") }
 
 // bounded limits the time of a command inside; only a defect takes that long.
 func bounded() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 10*patience) // a build on a busy machine
+	return context.WithTimeout(context.Background(), 10*harness.Patience) // a build on a busy machine
 }
 
 func (s *Sandbox) command(ctx context.Context, args ...string) *exec.Cmd {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"superctl/e2e/harness"
 )
 
 // secretsCommand prints a secret, and notes who runs it and whether it could write outside of the app.
@@ -54,7 +56,7 @@ func TestTheSecretsOfACommandAreKeptInMemoryOnly(t *testing.T) {
 	s.Run("systemctl", "restart", unit).Want(0)
 	killed := s.workers(t)[0]
 	s.Run("kill", "-KILL", strconv.Itoa(killed)).Want(0)
-	Eventually(t, "another worker serves", func() bool { return s.workers(t)[0] != killed && s.Status(t).Health == "ok" })
+	harness.Eventually(t, "another worker serves", func() bool { return s.workers(t)[0] != killed && s.Status(t).Health == "ok" })
 	has("started by the next daemon", "first-of-the-vault")
 	s.Superctl("reload").Want(0).Says("changed VAULT_KEY")
 	has("after a reload", "second-of-the-vault")

@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/harness"
 	"superctl/load"
 )
 
@@ -115,7 +115,7 @@ func TestSIGHUPReloads(t *testing.T) {
 	generation := s.Status(t).Generation
 	s.Edit(t, "--workers 2", "--workers 3")
 	s.Signal("HUP")
-	Eventually(t, "a new generation is live", func() bool {
+	harness.Eventually(t, "a new generation is live", func() bool {
 		st := s.Status(t)
 		return st.Generation > generation && st.Changing == nil
 	})
@@ -131,7 +131,7 @@ func TestStopLetsRequestsFinishAndLeavesNothing(t *testing.T) {
 		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=3")},
 	})
 	must(t, err)
-	Eventually(t, "the request is in flight", func() bool {
+	harness.Eventually(t, "the request is in flight", func() bool {
 		for _, g := range s.Status(t).Generations {
 			if g.Connections > 0 {
 				return true
@@ -159,11 +159,11 @@ func TestASecondSIGTERMStopsAtOnce(t *testing.T) {
 	})
 	must(t, err)
 	t.Cleanup(func() { slow.Stop() })
-	Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
+	harness.Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
 	s.Run("systemctl", "stop", "--no-block", unit).Want(0)
 	s.says(t, "stopping")
 	s.Signal("TERM")
-	Eventually(t, "the service has stopped", func() bool { return s.Property("ActiveState") == "inactive" })
+	harness.Eventually(t, "the service has stopped", func() bool { return s.Property("ActiveState") == "inactive" })
 	s.nothingLeft(t)
 }
 
@@ -194,7 +194,7 @@ func TestAStartWithAnInvalidConfigReportsItAndIsRetried(t *testing.T) {
 	}
 	s.journalHas(t, "shop.toml:4")
 	s.Edit(t, "probatoin", "probation")
-	Eventually(t, "the service has started", func() bool { return s.Property("ActiveState") == "active" })
+	harness.Eventually(t, "the service has started", func() bool { return s.Property("ActiveState") == "active" })
 }
 
 func TestSIGUSR1ReopensTheLogFile(t *testing.T) {
@@ -204,7 +204,7 @@ func TestSIGUSR1ReopensTheLogFile(t *testing.T) {
 	s.Start(t, "r1")
 	s.Run("mv", file, file+".1").Want(0)
 	s.Signal("USR1")
-	Eventually(t, "the new log file is there", func() bool { return s.Run("test", "-e", file).Code == 0 })
+	harness.Eventually(t, "the new log file is there", func() bool { return s.Run("test", "-e", file).Code == 0 })
 	s.Superctl("switch", "r2").Want(0)
 	if log := s.Run("cat", file).Want(0).Stdout; !strings.Contains(log, "r2") {
 		t.Errorf("the switch is not in the new file:\n%s", log)
@@ -238,7 +238,7 @@ func (s *Site) commandOf(t *testing.T, pid int) string {
 func (s *Site) says(t *testing.T, words string) {
 	t.Helper()
 	var said string
-	Eventually(t, "the status text says "+words, func() bool {
+	harness.Eventually(t, "the status text says "+words, func() bool {
 		said = s.Property("StatusText")
 		return strings.Contains(said, words)
 	})
@@ -247,7 +247,7 @@ func (s *Site) says(t *testing.T, words string) {
 // journalHas waits until the journal of the service contains the words.
 func (s *Site) journalHas(t *testing.T, words string) {
 	t.Helper()
-	Eventually(t, "the journal says "+words, func() bool {
+	harness.Eventually(t, "the journal says "+words, func() bool {
 		return strings.Contains(s.Run("journalctl", "--no-pager", "--output=cat", "--unit="+unit).Stdout, words)
 	})
 }
@@ -255,7 +255,7 @@ func (s *Site) journalHas(t *testing.T, words string) {
 // lossless waits for some more requests, stops the load, and fails the test if any was lost.
 func (s *Site) lossless(t *testing.T, r *load.Run) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := harness.Limited(t.Context())
 	defer cancel()
 	if err := r.WaitMore(ctx, 30); err != nil {
 		t.Error(err)
@@ -275,7 +275,7 @@ func (s *Site) nothingLeft(t *testing.T) {
 	if left.Stdout != "" {
 		t.Errorf("sockets and FIFOs are left over:\n%s", left.Stdout)
 	}
-	client := http.Client{Timeout: patience}
+	client := http.Client{Timeout: harness.Patience}
 	if res, err := client.Get("http://" + s.Address + "/"); err == nil {
 		_ = res.Body.Close()
 		t.Error("somebody still serves")

@@ -17,10 +17,7 @@ import (
 	"superctl/load"
 )
 
-const (
-	unit     = "superctl@shop.service"
-	patience = 3 * time.Minute // how long a condition may take to become true; only a defect takes so long
-)
+const unit = "superctl@shop.service"
 
 // Site is the app shop inside a sandbox, installed as in docs/systemd.md: with the packaged unit, a
 // user of the app's name, its config in /etc/superctl and its releases in /srv/shop.
@@ -168,20 +165,12 @@ func (s *Site) Load(t harness.T) *load.Run {
 func (s *Site) loadFor(t harness.T, limit time.Duration) *load.Run {
 	t.Helper()
 	r, err := load.Start(load.Config{
-		Network: "tcp", Address: s.Address, Rate: 50, Clients: 8, MaxDuration: limit, Timeout: patience,
+		Network: "tcp", Address: s.Address, Rate: 50, Clients: 8, MaxDuration: limit, Timeout: harness.Patience,
 		Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)},
 	})
 	must(t, err)
 	t.Cleanup(func() { r.Stop() })
 	return r
-}
-
-// Eventually waits for a condition that another process makes true.
-func Eventually(t harness.T, what string, cond func() bool) {
-	t.Helper()
-	if !harness.Becomes(patience, cond) {
-		t.Fatalf("not within %s: %s", patience, what)
-	}
 }
 
 // FreeAddress returns a port on a loopback address that other programs hardly use, so that none

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"superctl/e2e/harness"
 )
 
 // memoryGrowth is how much the memory of a daemon may grow after the first minute: the Go heap
@@ -85,7 +87,7 @@ func TestSoak(t *testing.T) {
 // rests waits until no change is in progress and only one generation is left.
 func (s *Site) rests(t *testing.T) {
 	t.Helper()
-	Eventually(t, "the daemon runs and no change is in progress", func() bool {
+	harness.Eventually(t, "the daemon runs and no change is in progress", func() bool {
 		if s.Property("ActiveState") != "active" || s.Superctl("status").Code != 0 {
 			return false
 		}

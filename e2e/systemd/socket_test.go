@@ -1,13 +1,13 @@
 package systemd
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/harness"
 	"superctl/load"
 )
 
@@ -85,11 +85,11 @@ func TestAConnectionStartsTheServiceByItsSocketUnit(t *testing.T) {
 	s.Start(t, "r1")
 	s.Run("systemctl", "stop", unit).Want(0)
 	r, err := load.Start(load.Config{
-		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Timeout: patience,
+		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Timeout: harness.Patience,
 		Shapes: []load.Shape{load.Get("/")},
 	})
 	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := harness.Limited(t.Context())
 	defer cancel()
 	if err := r.Wait(ctx, func(records []load.Record) bool { return len(records) == 1 }); err != nil {
 		t.Error(err)
@@ -97,5 +97,5 @@ func TestAConnectionStartsTheServiceByItsSocketUnit(t *testing.T) {
 	if res := r.Stop(); len(res.Failed()) > 0 {
 		t.Errorf("it was lost: %s", res)
 	}
-	Eventually(t, "the service is active", func() bool { return s.Property("ActiveState") == "active" })
+	harness.Eventually(t, "the service is active", func() bool { return s.Property("ActiveState") == "active" })
 }

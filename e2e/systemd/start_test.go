@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"superctl/e2e/harness"
 )
 
 // Such a start succeeds, because the daemon keeps trying. Its status must be true, and an operator
@@ -44,7 +46,7 @@ func TestAStartThatDoesNotServeIsReportedAndRetried(t *testing.T) {
 					"systemd-run", "--unit=holder", "--uid=shop", "/srv/shop/releases/r1/venv/bin/python", "-m",
 					"http.server", "--bind", host, port,
 				).Want(0)
-				Eventually(t, "the port is taken", func() bool {
+				harness.Eventually(t, "the port is taken", func() bool {
 					c, err := net.Dial("tcp", s.Address)
 					if err == nil {
 						_ = c.Close()
@@ -67,7 +69,7 @@ func TestAStartThatDoesNotServeIsReportedAndRetried(t *testing.T) {
 				down.Says(words)
 			}
 			c.mend(t)
-			Eventually(t, "the app serves", func() bool { return s.Superctl("status", "--exit-code").Code == 0 })
+			harness.Eventually(t, "the app serves", func() bool { return s.Superctl("status", "--exit-code").Code == 0 })
 			if now := s.MainPID(t); now != daemon {
 				t.Errorf("daemon %d became %d", daemon, now)
 			}

@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"context"
 	"io"
 	"net"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/harness"
 	"superctl/load"
 )
 
@@ -20,7 +20,7 @@ import (
 func (s *Site) another(t *testing.T, old int) int {
 	t.Helper()
 	pid := 0
-	Eventually(t, "another daemon runs", func() bool {
+	harness.Eventually(t, "another daemon runs", func() bool {
 		pid = s.MainPID(t)
 		return pid != 0 && pid != old && s.Property("ActiveState") == "active"
 	})
@@ -56,12 +56,12 @@ func TestASwitchADrainAndAProbationOutliveTheDaemon(t *testing.T) {
 		before := s.Status(t)
 		switched := make(chan Result, 1)
 		go func() { switched <- s.Superctl("switch", to) }()
-		Eventually(t, "the switch is at "+step, func() bool { return strings.Contains(s.Property("StatusText"), step) })
+		harness.Eventually(t, "the switch is at "+step, func() bool { return strings.Contains(s.Property("StatusText"), step) })
 		daemon := s.MainPID(t)
 		s.Signal("KILL")
 		s.another(t, daemon)
 		<-switched
-		Eventually(t, "the change has come to its end", func() bool {
+		harness.Eventually(t, "the change has come to its end", func() bool {
 			st := s.Status(t)
 			return st.Changing == nil && len(st.Generations) == 1
 		})
@@ -167,7 +167,7 @@ func TestARequestInFlightOutlivesAnUpgrade(t *testing.T) {
 		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=5")},
 	})
 	must(t, err)
-	Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
+	harness.Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
 	s.Superctl("upgrade").Want(0)
 	if failed := finished(t, slow); len(failed) > 0 {
 		t.Errorf("the request was lost: %v", failed)
@@ -225,10 +225,10 @@ func TestWorkersThatDiedWithoutADaemonAreReplaced(t *testing.T) {
 	s.Start(t, "r1")
 	worker := s.workers(t)[0]
 	s.Signal("KILL")
-	Eventually(t, "the daemon is gone", func() bool { return s.Property("MainPID") == "0" })
+	harness.Eventually(t, "the daemon is gone", func() bool { return s.Property("MainPID") == "0" })
 	s.Run("kill", "-KILL", strconv.Itoa(worker)).Want(0)
 	s.Run("systemctl", "start", unit).Want(0)
-	Eventually(t, "the app serves", func() bool { return s.Status(t).Health == "ok" && s.workers(t)[0] != worker })
+	harness.Eventually(t, "the app serves", func() bool { return s.Status(t).Health == "ok" && s.workers(t)[0] != worker })
 	s.lossless(t, s.Load(t))
 }
 
@@ -237,7 +237,7 @@ func TestWhatIsQueuedForACanaryThatDiedWithoutADaemonIsServed(t *testing.T) {
 	s.Start(t, "r1")
 	switched := make(chan Result, 1)
 	go func() { switched <- s.Superctl("switch", "r2", "--canary", "50%", "--for", "1h") }()
-	Eventually(t, "the canary gets connections", func() bool {
+	harness.Eventually(t, "the canary gets connections", func() bool {
 		return strings.Contains(s.Property("StatusText"), ": canary")
 	})
 	st := s.Status(t)
@@ -255,7 +255,7 @@ func TestWhatIsQueuedForACanaryThatDiedWithoutADaemonIsServed(t *testing.T) {
 	// Half of them wait for the canary, or else the test passes by a chance of 1 to 4 billion.
 	var clients []net.Conn
 	for range 32 {
-		conn, err := net.DialTimeout("tcp", s.Address, patience)
+		conn, err := net.DialTimeout("tcp", s.Address, harness.Patience)
 		must(t, err)
 		defer conn.Close()
 		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -263,7 +263,7 @@ func TestWhatIsQueuedForACanaryThatDiedWithoutADaemonIsServed(t *testing.T) {
 		clients = append(clients, conn)
 	}
 	for i, conn := range clients {
-		must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		must(t, conn.SetReadDeadline(time.Now().Add(harness.Patience)))
 		if answer, err := io.ReadAll(conn); !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
 			t.Errorf("client %d got %q, %v", i, answer, err)
 		}
@@ -277,7 +277,7 @@ func TestAStopAfterADaemonKillEndsTheWorkersGracefully(t *testing.T) {
 		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=3")},
 	})
 	must(t, err)
-	Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
+	harness.Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
 	s.killAndStop()
 	if failed := finished(t, slow); len(failed) > 0 {
 		t.Errorf("the request in flight was lost: %v", failed)
@@ -312,7 +312,7 @@ func TestNothingThatAWorkerWritesIsLostWhileNoDaemonReads(t *testing.T) {
 	child := strings.Fields(s.Run("cat", "/proc/"+master+"/task/"+master+"/children").Want(0).Stdout)[0]
 	s.Run("kill", "-KILL", strconv.Itoa(s.MainPID(t)), child).Want(0) // the daemon first
 	said := "Worker (pid:" + child + ") was sent SIGKILL"
-	Eventually(t, "gunicorn has started another child", func() bool {
+	harness.Eventually(t, "gunicorn has started another child", func() bool {
 		return !strings.Contains(s.Run("cat", "/proc/"+master+"/task/"+master+"/children").Stdout, child)
 	})
 	s.Run("systemctl", "start", unit).Want(0)
@@ -322,7 +322,7 @@ func TestNothingThatAWorkerWritesIsLostWhileNoDaemonReads(t *testing.T) {
 // finished waits for the only request of a load and returns its result.
 func finished(t *testing.T, r *load.Run) []load.Record {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := harness.Limited(t.Context())
 	defer cancel()
 	must(t, r.Wait(ctx, func(records []load.Record) bool { return len(records) == 1 }))
 	return r.Stop().Failed()

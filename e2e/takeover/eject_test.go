@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/harness"
 	"superctl/e2e/systemd"
 )
 
@@ -104,7 +105,7 @@ func TestAnAppIsReplacedByPlainUnitsWithoutLoss(t *testing.T) {
 					s.Run("systemctl", "disable", "--now", "shop.socket", "shop.service").Want(0)
 					s.Run("systemctl", "enable", "superctl@shop").Want(0)
 					s.Run("systemctl", "start", "superctl@shop").Want(0)
-					systemd.Eventually(t, "superctl serves", func() bool { return s.generation(t) > 0 })
+					harness.Eventually(t, "superctl serves", func() bool { return s.generation(t) > 0 })
 				}
 				loads := s.load(t)
 				s.Superctl("eject", "--apply").Want(0).Says("shop.service serves on " + s.config)
@@ -199,7 +200,7 @@ func leaveAlone(t *testing.T, listen listen) {
 	s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 shop.wsgi", listen: listen})
 	requests := s.load(t)
 	s.ejectWith("after turn").Want(128 + 9)
-	systemd.Eventually(t, "superctl serves again", func() bool { return s.generation(t) == 1 })
+	harness.Eventually(t, "superctl serves again", func() bool { return s.generation(t) == 1 })
 	s.Superctl("eject", "--undo").Want(0).Says("superctl serves on")
 	if state := s.unit("shop", "ActiveState"); state != "inactive" {
 		t.Errorf("the plain unit is %s", state)

@@ -3,7 +3,6 @@
 package takeover
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
@@ -31,8 +29,6 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(harness.Main(m, func(r *harness.Run) { run = r }))
 }
-
-const patience = 3 * time.Minute // only a defect takes so long
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -149,7 +145,7 @@ func (s *site) startOld(t *testing.T, o old) {
 	}
 	s.Run("systemctl", "daemon-reload").Want(0)
 	s.Run("systemctl", "enable", "--now", start).Want(0)
-	systemd.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
+	harness.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
 }
 
 // back has the old server serve again, without superctl.
@@ -208,7 +204,7 @@ func (s *site) nginxTo(t *testing.T, scheme, address string) {
 	}
 	workers := strings.Fields(s.Run("sh", "-c", "cat /proc/$(cat /run/nginx.pid)/task/*/children").Want(0).Stdout)
 	s.Run("nginx", "-s", "reload").Want(0)
-	systemd.Eventually(t, "nginx's old workers have ended", func() bool {
+	harness.Eventually(t, "nginx's old workers have ended", func() bool {
 		return !slices.ContainsFunc(workers, func(pid string) bool { return s.Run("test", "-e", "/proc/"+pid).Code == 0 })
 	})
 }
@@ -238,7 +234,7 @@ func (s *site) write(path, text string) {
 // none.
 func (s *site) generation(t *testing.T) int {
 	t.Helper()
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: harness.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Get("http://" + s.Address + "/")
 	if err != nil {
 		return -1
@@ -252,7 +248,7 @@ func (s *site) generation(t *testing.T) int {
 }
 
 func (s *site) loadConfig(c load.Config) load.Config {
-	c.Network, c.Address, c.Timeout = "tcp", s.Address, patience
+	c.Network, c.Address, c.Timeout = "tcp", s.Address, harness.Patience
 	return c
 }
 
@@ -279,7 +275,7 @@ func (s *site) load(t *testing.T) (loads []*load.Run) {
 // more waits until each load has sent some more requests.
 func (s *site) more(t *testing.T, loads []*load.Run) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := harness.Limited(t.Context())
 	defer cancel()
 	for _, r := range loads {
 		must(t, r.WaitMore(ctx, 2))
@@ -396,7 +392,7 @@ func (s *site) supervised(t *testing.T, virtualenv string) {
 		"/etc/supervisord.conf\n[Install]\nWantedBy=multi-user.target\n")
 	s.Run("systemctl", "daemon-reload").Want(0)
 	s.Run("systemctl", "start", "supervisor").Want(0)
-	systemd.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
+	harness.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
 	s.target = "shop"
 }
 
@@ -406,6 +402,6 @@ func (s *site) byHand(t *testing.T) {
 	s.Run("systemctl", "disable", "--now", "shop").Want(0)
 	s.Run("runuser", "-u", "shop", "--", "env", "-C", "/srv/shop/current", "venv/bin/gunicorn", "--daemon", "--workers=2",
 		"--graceful-timeout=15", "--pid=/tmp/shop.pid", "--bind="+s.config, "shop.wsgi").Want(0)
-	systemd.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
+	harness.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
 	s.target = strings.TrimSpace(s.Run("cat", "/tmp/shop.pid").Want(0).Stdout)
 }

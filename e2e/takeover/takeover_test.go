@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/harness"
 	"superctl/e2e/systemd"
 )
 
@@ -93,7 +94,7 @@ func TestATakeoverThatIsNotPossibleIsRefused(t *testing.T) {
 		s.write("/run/systemd/system/shop.service.d/refused.conf", "[Service]\n"+directives+"\n")
 		s.Run("systemctl", "daemon-reload").Want(0)
 		s.Run("systemctl", "restart", "shop").Want(0)
-		systemd.Eventually(t, says, func() bool {
+		harness.Eventually(t, says, func() bool {
 			r := s.takeover("--apply")
 			return r.Code == 1 && strings.Contains(r.Text(), says)
 		})
@@ -117,13 +118,13 @@ func TestAServerWithTLSIsReplacedByHandOnAnotherPortWithoutLoss(t *testing.T) {
 	s.Run("systemctl", "daemon-reload").Want(0)
 	s.Run("systemctl", "restart", "shop").Want(0)
 	old := s.config
-	systemd.Eventually(t, "the server is refused", func() bool {
+	harness.Eventually(t, "the server is refused", func() bool {
 		return strings.Contains(s.takeover().Want(1).Text(), "speaks TLS itself")
 	})
 	s.takeover().Want(1).Says("nginx does not run").Says("superctl init --from shop.service --address 127.0.0.1:")
 	s.Address = systemd.FreeAddress(t)
 	s.nginxTo(t, "https", old)
-	systemd.Eventually(t, "nginx answers", func() bool { return s.generation(t) == 0 })
+	harness.Eventually(t, "nginx answers", func() bool { return s.generation(t) == 0 })
 
 	loads := s.loadOfNewConnections(t)
 	next := systemd.FreeAddress(t)
@@ -236,7 +237,7 @@ func TestADaemonNextToTheOldServerWaitsForIt(t *testing.T) {
 		t.Errorf("the history is %s\nthe journal is %s", history, journal)
 	}
 	s.Run("systemctl", "stop", "shop").Want(0)
-	systemd.Eventually(t, "the daemon starts the release", func() bool { return s.generation(t) > 0 })
+	harness.Eventually(t, "the daemon starts the release", func() bool { return s.generation(t) > 0 })
 	s.takeover("--apply").Want(0)
 	s.wantTakenOver(t)
 }

@@ -3,7 +3,6 @@ package web
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -16,11 +15,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
-)
 
-// patience is how long anything is waited for.
-const patience = 2 * time.Minute
+	"superctl/e2e/harness"
+)
 
 // browser is a real Chromium with one page. It speaks the DevTools protocol on two pipes, as
 // --remote-debugging-pipe has it: JSON texts, each with a NUL at its end.
@@ -155,7 +152,7 @@ func (b *browser) call(method string, params, into any) {
 	}
 	_, err = b.in.Write(append(text, 0))
 	must(b.t, err)
-	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	ctx, cancel := harness.Limited(b.t.Context())
 	defer cancel()
 	select {
 	case r := <-answer:
@@ -216,23 +213,15 @@ func get[T any](b *browser, expression string) (value T) {
 // becomes waits until an expression is true.
 func (b *browser) becomes(expression string) {
 	b.t.Helper()
-	again, late := time.NewTicker(50*time.Millisecond), time.NewTimer(patience)
-	defer again.Stop()
-	defer late.Stop()
-	for {
-		var is bool
-		err := b.eval("Boolean("+expression+")", &is)
-		if err == nil && is {
-			return
-		}
-		select {
-		case <-again.C:
-		case <-late.C:
-			var shown string
-			_ = b.eval("document.body.innerText", &shown)
-			b.t.Fatalf("not within %s: %s (%v); the page shows\n%s", patience, expression, err, shown)
-		}
-	}
+	var err error
+	harness.Eventually(b.t, expression, func() (is bool) {
+		err = b.eval("Boolean("+expression+")", &is)
+		return err == nil && is
+	}, func() string {
+		var shown string
+		_ = b.eval("document.body.innerText", &shown)
+		return fmt.Sprintf("the last error is %v; the page shows\n%s", err, shown)
+	})
 }
 
 // press presses a key, such as Tab or Enter.
