@@ -264,3 +264,68 @@ func replaceBySocketAt(t *testing.T, path string) {
 	must(t, os.WriteFile(path, nil, 0o600))
 	replaceBySocket(t, path)
 }
+
+func TestRelistenRestoresBacklogAndNonblock(t *testing.T) {
+	gates(t, func(t *testing.T, g *Gate) {
+		must(t, g.Stage(1))
+		fd, err := g.FD(1)
+		must(t, err)
+		must(t, unix.Listen(fd, 100)) // as hypercorn does
+		if _, limit, _ := g.Queue(1); limit != 100 {
+			t.Fatalf("the queue's limit is %d: listening again did not change it", limit)
+		}
+		must(t, g.Relisten(1))
+		if _, limit, _ := g.Queue(1); limit != defaultBacklog {
+			t.Errorf("the queue's limit is %d", limit)
+		}
+		must(t, unix.SetNonblock(fd, false))
+		fails(t, g.Relisten(1), "O_NONBLOCK")
+		must(t, g.Relisten(1))
+	})
+}
+
+func TestAListenerThatAWorkerShutDownComesBack(t *testing.T) {
+	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
+	for gen := 1; gen <= 3; gen++ {
+		must(t, g.Stage(gen))
+	}
+	startWorker(t, g, 3)
+	must(t, g.Cutover(1))
+	shutDown(t, g, 1)
+	fails(t, g.Cutover(1), "has shut down its listener")
+	fails(t, g.Relisten(1), "had shut down the listener")
+	startWorker(t, g, 1)
+	startWorker(t, g, 2)
+	wantVisit(t, g, 1)
+	for gen := 1; gen <= 3; gen++ {
+		wantProbe(t, g, gen)
+	}
+}
+
+func TestAWorkersShutdownAtItsEndDoesNotDivertConnections(t *testing.T) {
+	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
+	for gen := 1; gen <= 4; gen++ {
+		must(t, g.Stage(gen))
+	}
+	must(t, g.Cutover(3))
+	for _, gen := range []int{2, 3, 4} {
+		startWorker(t, g, gen)
+	}
+	shutDown(t, g, 1)
+	for _, gen := range []int{4, 3, 2} {
+		wantProbe(t, g, gen)
+	}
+	wantVisit(t, g, 3)
+	must(t, g.Close(1))
+	must(t, g.Close(2))
+	wantVisit(t, g, 3)
+	wantProbe(t, g, 4)
+}
+
+// shutDown does what uWSGI does with --shutdown-sockets.
+func shutDown(t *testing.T, g *Gate, gen int) {
+	t.Helper()
+	fd, err := g.FD(gen)
+	must(t, err)
+	must(t, unix.Shutdown(fd, unix.SHUT_RDWR))
+}
