@@ -1,6 +1,8 @@
 package install
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,5 +91,46 @@ func TestCompiledFilesGoNextToTheirSources(t *testing.T) {
 	there, bad := os.ReadDir(outside)
 	if err != nil || bad != nil || len(found) != 3 || len(there) != 0 {
 		t.Errorf("%v, %v, %v", found, there, err)
+	}
+}
+
+func TestLeftoversOfAKilledInstallAreRemoved(t *testing.T) {
+	o := options(t)
+	ended := false
+	o.EndLeft = func() error { ended = true; return nil }
+	for _, dir := range []string{".0.9.partial/venv", ".1.0.partial/venv", ".other"} {
+		must(t, os.MkdirAll(filepath.Join(o.Store.Dir, dir), 0o755))
+		must(t, os.Chmod(filepath.Join(o.Store.Dir, dir), 0o555))
+	}
+	path := filepath.Join(t.TempDir(), "b")
+	shop(t).write(t, path, nil)
+	_, err := Install(t.Context(), path, o)
+	if got := names(t, o); err != nil || !ended || got != ".other .superctl 1.0" {
+		t.Errorf("%v, %v, %s", err, ended, got)
+	}
+}
+
+func TestAnInstallThatIsInterruptedLeavesNothing(t *testing.T) {
+	for _, step := range []string{"verify", "unpack", "virtualenv", "compile", "smoke"} {
+		o := options(t)
+		path := filepath.Join(t.TempDir(), "b")
+		shop(t).write(t, path, nil)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stop := errors.New("enough")
+		o.Event = func(e Event) {
+			if e.Type == "begin" && e.Step == step {
+				cancel(stop)
+			}
+		}
+		if _, err := Install(ctx, path, o); !errors.Is(err, stop) {
+			t.Errorf("%s: %v", step, err)
+		}
+		if got := names(t, o); got != ".superctl" {
+			t.Errorf("%s: left: %s", step, got)
+		}
+		o.Event = nil
+		if r, err := Install(t.Context(), path, o); err != nil || !r.Changed {
+			t.Errorf("%s, once more: %v", step, err)
+		}
 	}
 }
