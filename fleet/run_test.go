@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -66,35 +65,6 @@ func idle(t *testing.T, f *fakeFleet) {
 		if h.lease != "" || h.change != nil {
 			t.Errorf("%s is still busy: %q %+v", name, h.lease, h.change)
 		}
-	}
-}
-
-func TestEveryEventHasAMeaningInEveryPhase(t *testing.T) {
-	for name, of := range map[string]struct {
-		table  actions
-		phases []phase // nil = all
-	}{
-		"change":      {table: table()},
-		"maintenance": {maintenanceTable(), []phase{reaching, leasing, turning, over}},
-		"hold":        {holdTable(func() {}), []phase{leasing, over}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			n := 0
-			for p := range phases {
-				if of.phases != nil && !slices.Contains(of.phases, p) {
-					continue
-				}
-				for k := range kinds {
-					n++
-					if of.table[cell{p, k}] == nil {
-						t.Errorf("phase %d, event %d: no action", p, k)
-					}
-				}
-			}
-			if len(of.table) != n {
-				t.Errorf("%d actions for %d pairs of a phase and an event", len(of.table), n)
-			}
-		})
 	}
 }
 
@@ -177,26 +147,6 @@ func TestAHostThatIsLeftOutIsBehind(t *testing.T) {
 	})
 }
 
-func TestItIsNotSaidThatHostsRunTheSameWhileOneIsDown(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		f.hosts["web2"].cutNow()
-		deploy(f, func(p *Plan) { p.Hosts, p.Without = []string{"web1", "web3"}, []string{"web2"} })
-		v := Look(t.Context(), "shop", []string{"web1", "web2", "web3"}, f, time.Minute)
-		_, finish := v.Finish()
-		_, back := v.Back(t.Context(), "production", "bob@desk", f, time.Minute)
-		for _, err := range []error{finish, back} {
-			if !isLost(err) || !strings.Contains(err.Error(), "web2: ") {
-				t.Errorf("%v", err)
-			}
-		}
-		f.hosts["web2"].mend()
-		v = Look(t.Context(), "shop", []string{"web1", "web3"}, f, time.Minute)
-		if _, err := v.Finish(); !errors.Is(err, ErrNoMix) {
-			t.Errorf("without web2: %v", err)
-		}
-	})
-}
-
 // TestNobodyTurnsWhenOneRefuses has the rows of the failure table before the first word.
 func TestNobodyTurnsWhenOneRefuses(t *testing.T) {
 	for name, breaks := range map[string]func(*fakeFleet){
@@ -230,44 +180,6 @@ func TestOneBundleMayHaveOtherFilesOnAHost(t *testing.T) {
 		if res.Exit != api.ExitDone || len(res.Warnings) != 1 || !strings.HasPrefix(res.Warnings[0], "the files of 2 differ on web1") {
 			t.Errorf("%d: %q", res.Exit, res.Warnings)
 		}
-	})
-}
-
-func TestARevertTakesBackAllHosts(t *testing.T) {
-	for _, bad := range []string{"web1", "web3"} {
-		t.Run(bad, func(t *testing.T) {
-			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-				f.hosts[bad].reverts = true
-				res := deploy(f, nil)
-				ends(t, f, res, api.ExitReverted, "1", "1", "1")
-				if !strings.HasPrefix(res.Error, bad+": the probation failed") {
-					t.Error(res.Error)
-				}
-				idle(t, f)
-			})
-		})
-	}
-}
-
-func TestAHostThatTurnsLateIsTakenBackToo(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		f.hosts["web3"].reverts = true          // after 5 s
-		f.hosts["web2"].turn = 10 * time.Second // it has nothing to take back yet
-		ends(t, f, deploy(f, nil), api.ExitReverted, "1", "1", "1")
-	})
-}
-
-func TestKeepLeavesTheOthers(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		f.hosts["web3"].reverts = true
-		ends(t, f, deploy(f, func(p *Plan) { p.Keep = true }), api.ExitReverted, "2", "2", "1")
-	})
-}
-
-func TestAHostThatRanTheReleaseBeforeIsNotTakenBack(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		f.hosts["web2"].live, f.hosts["web2"].previous, f.hosts["web3"].reverts = "2", "1", true
-		ends(t, f, deploy(f, nil), api.ExitReverted, "1", "2", "1")
 	})
 }
 
@@ -308,18 +220,6 @@ func TestAllAbortWhenACableIsCutBeforeTheWord(t *testing.T) {
 	}
 }
 
-func TestACableCutBeforeTheOthersTurnTakesTheCanaryHostBack(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		f.aboutTo = func(what string) {
-			if what == "web1 judged" {
-				f.hosts["web2"].cutNow()
-			}
-		}
-		ends(t, f, deploy(f, nil), api.ExitReverted, "1", "1", "1")
-		idle(t, f)
-	})
-}
-
 func TestCtrlCBeforeTheWordAbortsAll(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		ctx, interrupt := context.WithCancel(t.Context())
@@ -349,65 +249,6 @@ func TestCtrlCAfterTheWordSaysWhatGoesOn(t *testing.T) {
 			t.Errorf("%q", seen.lines)
 		}
 	})
-}
-
-func TestAMixAfterADeadOperatorIsEnded(t *testing.T) {
-	for _, how := range []string{"finish", "back"} {
-		t.Run(how, func(t *testing.T) {
-			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-				f.aboutTo = func(what string) {
-					if what == "web1 judged" {
-						f.kill()
-					}
-				}
-				deploy(f, nil)
-				idle(t, f)
-				f.revive()
-				f.aboutTo = func(string) {}
-				v := Look(t.Context(), "shop", []string{"web1", "web2", "web3"}, f, time.Minute)
-				if v.Mix != "1 on web2 and web3, 2 on web1" || v.Run != "run-1" || v.Release != "2" {
-					t.Fatalf("%+v", v)
-				}
-				endMix(t, f, v, how)
-			})
-		})
-	}
-}
-
-func (f *fakeFleet) revive() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.dead = newSignal()
-}
-
-// endMix ends a mix and checks that one release is live on all hosts.
-func endMix(t *testing.T, f *fakeFleet, v *View, how string) {
-	t.Helper()
-	if how == "back" {
-		if _, err := v.Back(t.Context(), "production", "bob@desk", f, time.Minute); err != nil {
-			t.Error(err)
-		}
-	} else {
-		release, err := v.Finish()
-		if err != nil {
-			t.Error(err)
-		}
-		plan := deployPlan(f)
-		plan.Run, plan.Bundle, plan.Release = "run-9", nil, release
-		if res := Do(t.Context(), plan, f, Limits{}, func(Progress) {}); res.Exit != 0 {
-			t.Errorf("finish: %+v", res)
-		}
-	}
-	if after := Look(t.Context(), "shop", v.names(), f, time.Minute); after.Mix != "" || after.Exit != 0 {
-		t.Errorf("%s of %q leaves %q", how, v.Mix, after.Mix)
-	}
-}
-
-func (v *View) names() (names []string) {
-	for _, h := range v.Hosts {
-		names = append(names, h.Host)
-	}
-	return names
 }
 
 func TestAHostThatDiesAfterTheWordIsBehind(t *testing.T) {
@@ -487,94 +328,5 @@ func TestHostsWithDifferentReleasesOfOneNameAreRefused(t *testing.T) {
 		if want := "web1 would make 0 live, and web3 2"; !strings.Contains(res.Error, want) {
 			t.Error(res.Error)
 		}
-	})
-}
-
-func TestARehearsalAsksEachHostAndChangesNothing(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		prepare func(f *fakeFleet)
-		exit    int
-		changed bool
-		hosts   []RehearsalHost
-	}{
-		{"as the run", func(f *fakeFleet) { f.hosts["web3"].live = "2" }, 0, true, []RehearsalHost{
-			{Host: "web1", Live: "1", Release: "2", Changed: true},
-			{Host: "web2", Live: "1", Release: "2", Changed: true},
-			{Host: "web3", Live: "2", Release: "2"},
-		}},
-		{"refused on one", func(f *fakeFleet) { f.hosts["web2"].refuses = "unknown migrations" }, 1, true, []RehearsalHost{
-			{Host: "web1", Live: "1", Release: "2", Changed: true},
-			{Host: "web2", Live: "1", Release: "2", Refused: "unknown migrations", exit: 1},
-			{Host: "web3", Live: "1", Release: "2", Changed: true},
-		}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-				tc.prepare(f)
-				plan := deployPlan(f)
-				plan.Bundle, plan.Release = nil, "2"
-				got := Rehearse(t.Context(), plan, f)
-				if got.Exit != tc.exit || got.Changed != tc.changed || !slices.Equal(got.Hosts, tc.hosts) {
-					t.Errorf("%+v", got)
-				}
-				idle(t, f)
-				if len(f.log) > 0 {
-					t.Errorf("the hosts did %q", f.log)
-				}
-			})
-		})
-	}
-}
-
-// told checks what the team is told about a run.
-func told(t *testing.T, f *fakeFleet, want ...string) {
-	t.Helper()
-	if !slices.Equal(f.told, want) {
-		t.Errorf("the team is told %q, want %q", f.told, want)
-	}
-}
-
-func TestTheTeamIsToldOnceOfARun(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		deploy(f, nil)
-		told(t, f, "web1: done 2 on web1,web2,web3")
-		deploy(f, nil) // nothing to do
-		told(t, f, "web1: done 2 on web1,web2,web3")
-	})
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		f.hosts["web3"].reverts = true
-		deploy(f, nil)
-		told(t, f, "web1: reverted 2 on web1,web2,web3")
-	})
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		deploy(f, func(p *Plan) { p.Hosts, p.Without = []string{"web1", "web3"}, []string{"web2"} })
-		told(t, f, "web1: done 2 on web1,web3 behind web2")
-	})
-}
-
-func TestADeadOperatorAnnouncesNothing(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		f.aboutTo = func(what string) {
-			if what == "web1 probation" {
-				f.kill()
-			}
-		}
-		deploy(f, nil)
-		time.Sleep(time.Minute)
-		told(t, f)
-	})
-}
-
-func TestAnotherHostAnnouncesForACanaryHostThatIsLost(t *testing.T) {
-	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		f.aboutTo = func(what string) {
-			if what == "web1 probation" {
-				f.hosts["web1"].cutNow()
-			}
-		}
-		deploy(f, nil)
-		time.Sleep(time.Minute)
-		told(t, f, "web2: reverted 2 on  behind web1")
 	})
 }
