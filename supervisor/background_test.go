@@ -273,3 +273,42 @@ func TestAfterACrashWhatFailsKeepsNothingAfterItFromStarting(t *testing.T) {
 		}
 	})
 }
+
+func withBeat(p Plan) Plan {
+	p.Processes = append(p.Processes, background("worker", Overlap), background("beat", Single))
+	return p
+}
+
+func TestTwoWorkersOfASingleProcessNeverRunAtOnce(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{only: "beat", stopTakes: 5 * time.Second}
+		w.releases["r2"] = behaviour{only: "web", exitAfter: 9 * time.Second} // in its probation: it goes back
+		w.plan = withBeat
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		want(t, s, switchTo(t, s, "r1"), Done, "r1")
+		want(t, s, switchTo(t, s, "r2"), Reverted, "r1")
+		want(t, s, change1(t, s, Request{Kind: Restart, Process: "beat"}), Done, "r1")
+		if w.peak["beat"] != 1 {
+			t.Errorf("%d beats ran at once", w.peak["beat"])
+		}
+		if w.running["beat"] != 1 || w.running["worker"] != 1 {
+			t.Errorf("running: %v", w.running)
+		}
+	})
+}
+
+func TestABackgroundProcessThatFailsTakesTheWebBackWithIt(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{only: "beat", exitAfter: time.Millisecond}
+		w.plan = withBeat
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		out := switchTo(t, s, "r2")
+		want(t, s, out, Reverted, "r1")
+		if w.running["beat"] != 1 || w.peak["beat"] != 1 {
+			t.Errorf("%d beats run, at most %d", w.running["beat"], w.peak["beat"])
+		}
+	})
+}

@@ -1,7 +1,10 @@
 package supervisor
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -108,4 +111,57 @@ func TestAStartGoesOnWithoutItsStateFile(t *testing.T) {
 		d.fail(nil)
 		stop()
 	})
+}
+
+// A step that only reads or waits, or saves the new generation itself, does not wait for the disk.
+func TestAStepThatChangesSomethingIsDurableBeforeItBegins(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		defer stop()
+		switchTo(t, s, "r1")
+		var seen []string
+		s.opt.Fault = func(point string) {
+			step, before := strings.CutPrefix(point, "switch: before ")
+			if !before {
+				return
+			}
+			var st state
+			data, err := os.ReadFile(filepath.Join(dir, "state.json"))
+			if err != nil || json.Unmarshal(data, &st) != nil {
+				t.Errorf("%s: %v", point, err)
+			}
+			seen = append(seen, step)
+			if !savesItself(step) && (st.Change == nil || st.Change.Step != step) {
+				t.Errorf("%s: the file says %+v", point, st.Change)
+			}
+		}
+		switchTo(t, s, "r2")
+		if len(seen) != 7 {
+			t.Errorf("steps: %v", seen)
+		}
+	})
+}
+
+func TestAStateFileOfAnotherDaemonIsRefusedAndKept(t *testing.T) {
+	for name, data := range map[string]string{
+		"another app's":   `{"version": 1, "app": "blog"}`,
+		"a newer version": `{"version": 99, "app": "shop"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "state.json")
+			if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := New(Options{App: "shop", State: dir}).Run(context.Background())
+			if err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("Run: %v", err)
+			}
+			if got, _ := os.ReadFile(path); string(got) != data {
+				t.Errorf("the file was changed to %q", got)
+			}
+		})
+	}
 }

@@ -2,11 +2,8 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,9 +11,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"superctl/supervisor/health"
-	"superctl/supervisor/worker"
 )
 
 const zapLevel = zap.WarnLevel
@@ -114,46 +108,6 @@ func TestABrokenReleaseIsRefusedAndTheLiveOneIsUntouched(t *testing.T) {
 	}
 }
 
-func TestAReleaseThatFailsItsProbationIsReverted(t *testing.T) {
-	failing := map[string]behaviour{
-		"its worker dies":      {exitAfter: 4 * time.Second},
-		"its answers turn bad": {answer: func(n int) int { return map[bool]int{true: 200, false: 503}[n < 12] }},
-	}
-	for name, how := range failing {
-		t.Run(name, func(t *testing.T) {
-			virtual(t, func(t *testing.T, w *world) {
-				w.releases["r1"], w.releases["bad"] = behaviour{}, how
-				s, stop := w.supervisor(t.TempDir())
-				defer stop()
-				switchTo(t, s, "r1")
-				out := switchTo(t, s, "bad")
-				want(t, s, out, Reverted, "r1")
-				if w.pointed != "r1" {
-					t.Errorf("current points to %s", w.pointed)
-				}
-				if !slices.Equal(w.gate.turns, []int{1, 2, 1}) {
-					t.Errorf("gate turns %v", w.gate.turns)
-				}
-				time.Sleep(time.Minute)
-				synctest.Wait()
-				if st := s.Status(); len(st.Generations) != 1 || st.Generations[0].State != string(Live) ||
-					st.Health != HealthOK {
-					t.Errorf("status %+v", st)
-				}
-			})
-		})
-	}
-}
-
-func TestTheFirstReleaseThatFailsItsProbationLeavesNothingLive(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["bad"] = behaviour{exitAfter: 4 * time.Second}
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		want(t, s, switchTo(t, s, "bad"), Reverted, "")
-	})
-}
-
 func TestASwitchToTheLiveReleaseChangesNothing(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"] = behaviour{}
@@ -211,169 +165,6 @@ func TestAClientThatHangsUpAbortsItsSwitchBeforeTheCutoverUnlessItIsDetached(t *
 	}
 }
 
-func withStandby(p Plan) Plan { p.Standby = 5 * time.Minute; return p }
-
-func TestARollbackToAWarmGenerationStartsNothing(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{answerAfter: time.Second}, behaviour{answerAfter: time.Second}
-		w.plan = withStandby
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		switchTo(t, s, "r2")
-		began := time.Now()
-		out := change1(t, s, Request{Kind: Rollback})
-		want(t, s, out, Done, "r1")
-		if len(w.procs) != 2 || time.Since(began) != 0 {
-			t.Errorf("%d workers started, %s", len(w.procs), time.Since(began))
-		}
-		want(t, s, change1(t, s, Request{Kind: Rollback}), Done, "r2")
-	})
-}
-
-func TestAWarmGenerationIsLetGoWhenItsTimeIsOver(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		w.plan = withStandby
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		switchTo(t, s, "r2")
-		time.Sleep(6 * time.Minute)
-		synctest.Wait()
-		if st := s.Status(); len(st.Generations) != 1 {
-			t.Errorf("%d generations", len(st.Generations))
-		}
-		want(t, s, change1(t, s, Request{Kind: Rollback}), Done, "r1")
-		if len(w.procs) != 3 {
-			t.Errorf("%d workers started", len(w.procs))
-		}
-	})
-}
-
-func TestARollbackEndsAProbation(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		first := make(chan *Outcome)
-		go func() { first <- switchTo(t, s, "r2") }()
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		out := change1(t, s, Request{Kind: Rollback})
-		want(t, s, out, Done, "r1")
-		if !out.Changed || out.Release != "r1" {
-			t.Errorf("rollback: %+v", out)
-		}
-		if sw := <-first; sw.Result != Reverted || !strings.Contains(sw.Error, "rolled back by the test") {
-			t.Errorf("switch: %s %s", sw.Result, sw.Error)
-		}
-	})
-}
-
-// The workers before a restart are of the same release: to go back to them would be no rollback.
-func TestARollbackInTheProbationOfARestartGoesToTheReleaseBefore(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		switchTo(t, s, "r2")
-		first := make(chan *Outcome)
-		go func() { first <- change1(t, s, Request{Kind: Restart, Process: "web"}) }()
-		at := func() string {
-			if c := s.Status().Changing; c != nil {
-				return c.Step
-			}
-			return ""
-		}
-		for tries := 0; at() != stepProbation && tries < 1000; tries++ {
-			time.Sleep(10 * time.Millisecond)
-		}
-		out := change1(t, s, Request{Kind: Rollback})
-		want(t, s, out, Done, "r1")
-		if out.Kind != string(Rollback) || out.Release != "r1" || out.Previous != "r2" {
-			t.Errorf("rollback: %+v", out)
-		}
-		if re := <-first; re.Result != Reverted || !strings.Contains(re.Error, "rolled back by the test") {
-			t.Errorf("restart: %s %s", re.Result, re.Error)
-		}
-	})
-}
-
-func withBeat(p Plan) Plan {
-	p.Processes = append(p.Processes, background("worker", Overlap), background("beat", Single))
-	return p
-}
-
-func TestTwoWorkersOfASingleProcessNeverRunAtOnce(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"] = behaviour{only: "beat", stopTakes: 5 * time.Second}
-		w.releases["r2"] = behaviour{only: "web", exitAfter: 9 * time.Second} // in its probation: it goes back
-		w.plan = withBeat
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		want(t, s, switchTo(t, s, "r1"), Done, "r1")
-		want(t, s, switchTo(t, s, "r2"), Reverted, "r1")
-		want(t, s, change1(t, s, Request{Kind: Restart, Process: "beat"}), Done, "r1")
-		if w.peak["beat"] != 1 {
-			t.Errorf("%d beats ran at once", w.peak["beat"])
-		}
-		if w.running["beat"] != 1 || w.running["worker"] != 1 {
-			t.Errorf("running: %v", w.running)
-		}
-	})
-}
-
-func TestABackgroundProcessThatFailsTakesTheWebBackWithIt(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{only: "beat", exitAfter: time.Millisecond}
-		w.plan = withBeat
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		out := switchTo(t, s, "r2")
-		want(t, s, out, Reverted, "r1")
-		if w.running["beat"] != 1 || w.peak["beat"] != 1 {
-			t.Errorf("%d beats run, at most %d", w.running["beat"], w.peak["beat"])
-		}
-	})
-}
-
-func TestAWorkerThatDiesIsStartedAgainFromItsOwnRelease(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"] = behaviour{}
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		w.procs[0].die(worker.Exit{})
-		synctest.Wait()
-		if len(w.procs) != 2 || w.procs[1].spec.Release != "r1" || w.procs[1].spec.Generation != 1 {
-			t.Fatalf("%d workers started", len(w.procs))
-		}
-	})
-}
-
-func TestACrashLoopIsReportedWithItsReasonAndBacksOff(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"] = behaviour{}
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		w.releases["r1"] = behaviour{exitAfter: time.Millisecond}
-		w.procs[0].die(worker.Exit{})
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		if st := s.Status(); st.Health != HealthDown || !strings.Contains(st.Reason, "exit code 3") {
-			t.Errorf("health %s: %s", st.Health, st.Reason)
-		}
-		if n := len(w.procs); n < 20 || n > 40 {
-			t.Errorf("%d starts in ten minutes", n)
-		}
-	})
-}
-
 func TestAWorkerThatDoesNotFinishInItsDrainTimeIsKilledAndTold(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{stopTakes: time.Hour}, behaviour{}
@@ -414,60 +205,6 @@ func TestBehindASharedGateAReleaseProvesItselfOnAPrivateOneFirst(t *testing.T) {
 	})
 }
 
-func TestARestartOfOneProcessLeavesTheOthersAlone(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"] = behaviour{}
-		w.plan = withBeat
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		want(t, s, change1(t, s, Request{Kind: Restart, Process: "web"}), Done, "r1")
-		synctest.Wait()
-		started := map[string]int{}
-		for _, p := range w.procs {
-			started[p.spec.Process]++
-		}
-		if started["web"] != 2 || started["worker"] != 1 || started["beat"] != 1 {
-			t.Errorf("started: %v", started)
-		}
-		want(t, s, change1(t, s, Request{Kind: Restart, Process: "worker"}), Done, "r1")
-		if len(s.Status().Generations) != 1 {
-			t.Errorf("generations: %+v", s.Status().Generations)
-		}
-	})
-}
-
-// A step that only reads or waits, or saves the new generation itself, does not wait for the disk.
-func TestAStepThatChangesSomethingIsDurableBeforeItBegins(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		dir := t.TempDir()
-		s, stop := w.supervisor(dir)
-		defer stop()
-		switchTo(t, s, "r1")
-		var seen []string
-		s.opt.Fault = func(point string) {
-			step, before := strings.CutPrefix(point, "switch: before ")
-			if !before {
-				return
-			}
-			var st state
-			data, err := os.ReadFile(filepath.Join(dir, "state.json"))
-			if err != nil || json.Unmarshal(data, &st) != nil {
-				t.Errorf("%s: %v", point, err)
-			}
-			seen = append(seen, step)
-			if !savesItself(step) && (st.Change == nil || st.Change.Step != step) {
-				t.Errorf("%s: the file says %+v", point, st.Change)
-			}
-		}
-		switchTo(t, s, "r2")
-		if len(seen) != 7 {
-			t.Errorf("steps: %v", seen)
-		}
-	})
-}
-
 func TestTheNextDaemonServesWhatWasLive(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
@@ -481,76 +218,6 @@ func TestTheNextDaemonServesWhatWasLive(t *testing.T) {
 		st := s.Status()
 		if st.Release != "r2" || st.Previous != "r1" || st.Generation != 3 {
 			t.Errorf("status %+v", st)
-		}
-	})
-}
-
-func TestAStateFileOfAnotherDaemonIsRefusedAndKept(t *testing.T) {
-	for name, data := range map[string]string{
-		"another app's":   `{"version": 1, "app": "blog"}`,
-		"a newer version": `{"version": 99, "app": "shop"}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			path := filepath.Join(dir, "state.json")
-			if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			err := New(Options{App: "shop", State: dir}).Run(context.Background())
-			if err == nil || !strings.Contains(err.Error(), path) {
-				t.Errorf("Run: %v", err)
-			}
-			if got, _ := os.ReadFile(path); string(got) != data {
-				t.Errorf("the file was changed to %q", got)
-			}
-		})
-	}
-}
-
-func TestACheckThatTheEndOfTheProbationCutsOffIsNoFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		// A dialer that honours the deadline of its context fails by its own clock, before the
-		// context has ended.
-		early := beforeItsEnd{ctx}
-		asks := prober{policy: health.Policy{
-			Check: health.Check{Path: "/", Timeout: time.Minute}, Interval: time.Second,
-		}}
-		asks.subject.Listeners = []health.Listener{{Name: "web", Dial: cutOff}}
-		asks.ask(early, asks.steadily, func(r health.Result) bool {
-			t.Errorf("it was taken for an answer: %+v", r)
-			return false
-		})
-	})
-}
-
-// beforeItsEnd is a context whose deadline is there, and whose end is a moment late.
-type beforeItsEnd struct{ context.Context } //nolint:containedctx // it is one
-
-func (beforeItsEnd) Err() error { return nil }
-
-// cutOff is a dialer whose connections fail at the deadline.
-func cutOff(ctx context.Context) (net.Conn, error) {
-	deadline, _ := ctx.Deadline()
-	time.Sleep(time.Until(deadline))
-	return nil, os.ErrDeadlineExceeded
-}
-
-func TestAWarmGenerationWhoseTimeEndsDuringAChangeIsLetGoAfterIt(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		w.releases["never"] = behaviour{answerAfter: time.Hour}
-		w.plan = func(p Plan) Plan { p.Standby = 30 * time.Second; return p }
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		switchTo(t, s, "r1")
-		want(t, s, switchTo(t, s, "r2"), Done, "r2")
-		want(t, s, switchTo(t, s, "never"), Aborted, "r2") // it takes a minute
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if st := s.Status(); len(st.Generations) != 1 {
-			t.Errorf("generations %+v", st.Generations)
 		}
 	})
 }

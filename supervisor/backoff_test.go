@@ -1,0 +1,43 @@
+package supervisor
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"superctl/supervisor/worker"
+)
+
+func TestAWorkerThatDiesIsStartedAgainFromItsOwnRelease(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		w.procs[0].die(worker.Exit{})
+		synctest.Wait()
+		if len(w.procs) != 2 || w.procs[1].spec.Release != "r1" || w.procs[1].spec.Generation != 1 {
+			t.Fatalf("%d workers started", len(w.procs))
+		}
+	})
+}
+
+func TestACrashLoopIsReportedWithItsReasonAndBacksOff(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		w.releases["r1"] = behaviour{exitAfter: time.Millisecond}
+		w.procs[0].die(worker.Exit{})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if st := s.Status(); st.Health != HealthDown || !strings.Contains(st.Reason, "exit code 3") {
+			t.Errorf("health %s: %s", st.Health, st.Reason)
+		}
+		if n := len(w.procs); n < 20 || n > 40 {
+			t.Errorf("%d starts in ten minutes", n)
+		}
+	})
+}
