@@ -27,7 +27,7 @@ func Maintain(ctx context.Context, plan Plan, t Transport, limits Limits, observ
 	}
 	mt.table = maintenanceTable()
 	mt.reach()
-	return mt.carryOut(ctx, mt)
+	return carryOut(ctx, mt.run, mt)
 }
 
 // maintaining is a run of Maintain. A question to a host and the command have limits of their own, so

@@ -61,7 +61,7 @@ func Do(ctx context.Context, plan Plan, t Transport, limits Limits, observe func
 	r := newRun(ctx, plan, t, limits, observe)
 	r.table = table()
 	r.reach()
-	return r.carryOut(ctx, conclusion{r})
+	return carryOut(ctx, r, conclusion{r})
 }
 
 // newRun returns a run that has not begun. Its goroutines outlive the operator's ctx until end.
@@ -93,7 +93,7 @@ type ending interface {
 }
 
 // carryOut handles the events of a run that has begun, and reports its end.
-func (r *run) carryOut(ctx context.Context, e ending) *Result {
+func carryOut(ctx context.Context, r *run, e ending) *Result {
 	r.loop(ctx)
 	e.fill()
 	r.result.Seconds = time.Since(r.result.Started).Seconds()
@@ -105,6 +105,7 @@ func (r *run) carryOut(ctx context.Context, e ending) *Result {
 // handled after it.
 func (r *run) loop(ctx context.Context) {
 	defer r.timer.Stop()
+	handle := func(ev event) { r.table[cell{r.phase, ev.kind}](r, ev) }
 	interrupt := ctx.Done()
 	for r.phase != over {
 		var ev event
@@ -112,18 +113,16 @@ func (r *run) loop(ctx context.Context) {
 		case ev = <-r.events:
 			if interrupt != nil && ctx.Err() != nil {
 				interrupt = nil
-				r.handle(event{kind: interrupted})
+				handle(event{kind: interrupted})
 			}
 		case <-r.timer.C:
 			ev = event{kind: overdue}
 		case <-interrupt:
 			ev, interrupt = event{kind: interrupted}, nil
 		}
-		r.handle(ev)
+		handle(ev)
 	}
 }
-
-func (r *run) handle(ev event) { r.table[cell{r.phase, ev.kind}](r, ev) }
 
 // end calls last, while the leases are held, and ends all goroutines.
 func (r *run) end(last func()) {
