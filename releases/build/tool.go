@@ -28,6 +28,12 @@ const (
 	keptLines = 500
 )
 
+// Of a longer line, such as pip's list of all versions of a package, an error shows the beginning and the end.
+const (
+	longLine = 300
+	lineEnd  = 80
+)
+
 // toolError is the failure of a program, with its output.
 type toolError struct {
 	what string
@@ -37,10 +43,18 @@ type toolError struct {
 
 func (e *toolError) Error() string {
 	text := fmt.Sprintf("%s: %v", e.what, e.err)
-	if last := e.said[max(len(e.said)-lastLines, 0):]; len(last) > 0 {
-		text += "\n  | " + strings.Join(last, "\n  | ")
+	for _, line := range e.said[max(len(e.said)-lastLines, 0):] {
+		text += "\n  | " + shortened(line)
 	}
 	return text
+}
+
+func shortened(line string) string {
+	all := []rune(line)
+	if len(all) <= longLine {
+		return line
+	}
+	return string(all[:longLine-lineEnd]) + " ... " + string(all[len(all)-lineEnd:])
 }
 
 func (e *toolError) Unwrap() error { return e.err }
