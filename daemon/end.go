@@ -87,7 +87,7 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	if conf == nil {
 		return broken
 	}
-	lock, err := lockState(conf.State)
+	lock, err := lockApp(conf)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/config"
 	"superctl/supervisor"
 )
 
@@ -26,7 +27,7 @@ func lockState(dir string) (*stateLock, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, unwritable(fmt.Errorf("create state directory: %w", err))
 	}
-	path := filepath.Join(dir, "lock")
+	path := filepath.Join(dir, supervisor.LockName)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, unwritable(fmt.Errorf("open lock: %w", err))
@@ -36,6 +37,19 @@ func lockState(dir string) (*stateLock, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, l.complete(dir)
+}
+
+// lockApp locks the state directory of an app for a daemon that was not handed the lock, and refuses one
+// that is a copy of a running daemon's.
+func lockApp(c *config.Config) (*stateLock, error) {
+	l, err := lockState(c.State)
+	if err != nil {
+		return nil, err
+	}
+	if err := supervisor.CheckStateOf(c.State, c.App); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // unwritable adds the next step to the error of a state directory that this user cannot write, as in
@@ -55,9 +69,9 @@ func (d *daemon) takeLock() (*stateLock, error) {
 	dir := d.config.State
 	fd, ok := d.kept.take(lockName)
 	if !ok {
-		return lockState(dir)
+		return lockApp(d.config)
 	}
-	l := &stateLock{file: os.NewFile(uintptr(fd), filepath.Join(dir, "lock"))}
+	l := &stateLock{file: os.NewFile(uintptr(fd), filepath.Join(dir, supervisor.LockName))}
 	if fd, ok := d.kept.take(lockDirName); ok {
 		l.dir = os.NewFile(uintptr(fd), dir)
 	}
