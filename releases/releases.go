@@ -306,7 +306,24 @@ func (s *Store) CurrentTarget() (Release, error) {
 	if err != nil {
 		return Release{}, fmt.Errorf("the link %s leads nowhere: %w", s.Current, err)
 	}
+	if !s.has(path) { // as in a copy of a whole site
+		return Release{}, fmt.Errorf("the link %s leads to %s, which is no release in %s: superctl switch RELEASE makes one live and "+
+			"changes the link", s.Current, path, s.Dir)
+	}
 	return s.read(path, s.readOrder()), nil
+}
+
+// has reports whether a real path is that of a release. An unreadable store may have it.
+func (s *Store) has(path string) bool {
+	entries, err := s.entries()
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		at := filepath.Join(s.Dir, e.Name())
+		target, err := filepath.EvalSymlinks(at)
+		return err == nil && target == path && !s.isCurrent(at)
+	})
 }
 
 func notALink(path string) error {

@@ -168,6 +168,22 @@ func TestABrokenVirtualenvIsFoundBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
+func TestTheCurrentLinkOfACopiedSiteLeadsToNoReleaseOfIt(t *testing.T) {
+	original, copied := ordered(t, "r1"), ordered(t, "r1")
+	for _, current := range []string{filepath.Join(filepath.Dir(copied.Dir), "current"), filepath.Join(copied.Dir, "current")} {
+		copied.Current = current
+		must(t, os.Symlink(filepath.Join(original.Dir, "r1"), current))
+		if _, err := copied.CurrentTarget(); err == nil || !strings.Contains(err.Error(), "which is no release in "+copied.Dir) {
+			t.Errorf("%s: %v", current, err)
+		}
+		must(t, os.Remove(current))
+		must(t, os.Symlink(filepath.Join(copied.Dir, "r1"), current))
+		if r, err := copied.CurrentTarget(); err != nil || r.Name != "r1" {
+			t.Errorf("%s: %s, %v", current, r.Name, err)
+		}
+	}
+}
+
 func TestARelativeLinkToTheReleaseIsLeftAlone(t *testing.T) {
 	s := store(t, "a")
 	rel, err := filepath.Rel(filepath.Dir(s.Current), filepath.Join(s.Dir, "a"))

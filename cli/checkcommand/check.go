@@ -123,6 +123,8 @@ func checkAll(conf *config.Config, f *findings) {
 	st, asked := control.NewClient(conf.Control).Status(ctx)
 	if asked == nil { // a daemon runs, and this user may ask it
 		checkRunning(&st, store, f)
+	} else {
+		checkFirstStart(conf, store, f)
 	}
 	if err := checkReleases(conf, f); err != nil {
 		f.report(err, "")
@@ -196,6 +198,9 @@ func checkDirectories(conf *config.Config, f *findings) {
 	err := f.writable(conf.State)
 	if err == nil && exists(conf.State) {
 		err = releases.Room(conf.State, daemon.StateRoom)
+	}
+	if err == nil {
+		err = daemon.CheckState(conf)
 	}
 	f.report(err, "state in "+conf.State)
 	f.report(f.writable(filepath.Dir(conf.Control)), "control socket "+conf.Control)
@@ -375,6 +380,17 @@ func checkRunning(st *api.Status, store *releases.Store, f *findings) {
 			),
 			"",
 		)
+	}
+}
+
+// checkFirstStart checks whether a daemon that knows no live release finds one by the current link.
+func checkFirstStart(conf *config.Config, store *releases.Store, f *findings) {
+	last, err := daemon.ReadLast(conf)
+	if err != nil || last.Release.Path != "" {
+		return
+	}
+	if _, err := store.CurrentTarget(); err != nil && exists(conf.Current) {
+		f.report(err, "")
 	}
 }
 
