@@ -173,10 +173,9 @@ func shortened(cell string, width int) string {
 		return cell
 	}
 	before, text, after := uncoloured(cell)
-	runes := []rune(text)
 	head := width / 2
 	tail := width - head - 1
-	return before + string(runes[:head]) + "\u2026" + string(runes[len(runes)-tail:]) + after
+	return before + beginning(text, head) + "\u2026" + ending(text, tail) + after
 }
 
 // uncoloured splits a cell into the start of its colour, its text and the end of its colour.

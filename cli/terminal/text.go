@@ -7,10 +7,12 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/mattn/go-isatty"
+	"golang.org/x/text/width"
 
 	"superctl/api"
 	"superctl/plain"
@@ -143,9 +145,45 @@ func Width(s string) int {
 		if code, text, ends := strings.Cut(part, "m"); i > 0 && ends && controlOf(code) != "" {
 			part = text
 		}
-		n += utf8.RuneCountInString(plain.Text(part))
+		for _, r := range plain.Text(part) {
+			n += columnsOf(r)
+		}
 	}
 	return n
+}
+
+// columnsOf returns how many columns a terminal uses for a character: two for Chinese, Japanese and
+// Korean ones and for emoji, none for an accent that it puts on the character before.
+func columnsOf(r rune) int {
+	switch kind := width.LookupRune(r).Kind(); {
+	case kind == width.EastAsianWide || kind == width.EastAsianFullwidth:
+		return 2
+	case unicode.In(r, unicode.Mn, unicode.Me):
+		return 0
+	}
+	return 1
+}
+
+// beginning returns as much of the beginning of a text without colours as fits into so many columns.
+func beginning(text string, columns int) string {
+	for i, r := range text {
+		if columns -= columnsOf(r); columns < 0 {
+			return text[:i]
+		}
+	}
+	return text
+}
+
+// ending returns as much of the end of a text without colours as fits into so many columns.
+func ending(text string, columns int) string {
+	for from := len(text); from > 0; {
+		r, size := utf8.DecodeLastRuneInString(text[:from])
+		if columns -= columnsOf(r); columns < 0 {
+			return text[from:]
+		}
+		from -= size
+	}
+	return text
 }
 
 func isPrintableASCII(s string) bool {
@@ -171,8 +209,7 @@ func Cut(text string, columns int) string {
 		return text
 	}
 	const more = "..."
-	runes := []rune(text)
-	return string(runes[:max(columns-len(more), 0)]) + more
+	return beginning(text, max(columns-len(more), 0)) + more
 }
 
 // First joins the first entries of a list and adds the number of the others.

@@ -12,3 +12,21 @@ func TestALengthOfTimeIsInTheUnitThatAPersonWouldUse(t *testing.T) {
 		}
 	}
 }
+
+func TestTheWidthOfATextIsThatOnATerminal(t *testing.T) {
+	for text, want := range map[string]int{
+		"r1": 2, "größe": 5, "gro\u0308ße": 5, "日本語": 6, "リリース-1": 10, "🚀": 2, "ｗｉｄｅ": 8, mark + "31m日本" + mark + "0m": 4,
+	} {
+		if got := Width(text); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+	for columns, want := range map[int]string{6: "日本語", 5: "日...", 4: "...", 3: "..."} {
+		if got := Cut("日本語", columns); got != want {
+			t.Errorf("in %d columns: %q, want %q", columns, got, want)
+		}
+	}
+	if got, want := shortened("日本語のリリース", 9), "日本\u2026ース"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
