@@ -43,11 +43,12 @@ const minMemory = 16 << 20
 // base of 1024.
 func (l *values) size(key string, v any) uint64 {
 	var n uint64
+	unit := "" // of v in a message
 	switch v := v.(type) {
 	case nil:
 		return 0
 	case int64:
-		n = uint64(max(v, 0))
+		n, unit = uint64(max(v, 0)), " bytes"
 	case string:
 		number, shift := v, 0
 		if v != "" {
@@ -61,12 +62,15 @@ func (l *values) size(key string, v any) uint64 {
 			return 0
 		}
 		n = parsed << shift
+		if shift == 0 {
+			unit = " bytes"
+		}
 	default:
 		l.at(key, `%s: write an amount of memory such as "512M" or "2G"`, last(key))
 		return 0
 	}
 	if n < minMemory {
-		l.at(key, "%s = %v: it must be at least %dM", last(key), v, minMemory>>20)
+		l.at(key, "%s = %v%s: it must be at least %dM", last(key), v, unit, minMemory>>20)
 	}
 	return n
 }
@@ -79,6 +83,8 @@ func (l *values) duration(key string, v *duration, otherwise, least time.Duratio
 	switch {
 	case err != nil && isNumber(string(*v)):
 		l.at(key, "%s = %q: it needs a unit, such as %q", last(key), *v, *v+"s")
+	case err != nil && days(string(*v)) > 0:
+		l.at(key, `%s = %q: write it in hours, such as "%dh"`, last(key), *v, 24*days(string(*v)))
 	case err != nil:
 		l.at(key, `%s: invalid duration %q: write "10s", "5m" or "1m30s"`, last(key), *v)
 	case d < least && least > 0:
@@ -101,6 +107,16 @@ func written(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
+}
+
+// days returns the number of a duration such as 2d, or 0.
+func days(text string) int {
+	number, isDays := strings.CutSuffix(text, "d")
+	n, err := strconv.Atoi(number)
+	if !isDays || err != nil || n < 0 || n > int(maxDuration/(24*time.Hour)) {
+		return 0
+	}
+	return n
 }
 
 func isNumber(s string) bool { _, err := strconv.ParseFloat(s, 64); return err == nil }
