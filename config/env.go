@@ -42,14 +42,17 @@ func (l *loader) envFile() map[string]string {
 		l.at("env_file", "env_file %s: %v", path, err)
 		return nil
 	}
-	vars, passed, bad := parseEnvFile(path, data)
-	for _, p := range passed {
+	file, bad := readEnv(path, data)
+	for _, p := range file.ignored {
 		l.c.Ignored = append(l.c.Ignored, p.Error())
+	}
+	for _, p := range file.remarks {
+		l.c.Warnings = append(l.c.Warnings, p.Error())
 	}
 	if bad != nil {
 		l.list = append(l.list, bad)
 	}
-	return vars
+	return file.vars
 }
 
 func (l *loader) variables(table string, env map[string]any, from string, listen []string) (list []Variable) {

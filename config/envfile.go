@@ -52,14 +52,21 @@ type envParser struct {
 
 	vars    map[string]string
 	ignored []*Error
+	remarks []*Error // what is in a value and may be meant as a comment
 }
 
 // parseEnvFile returns the variables of an env_file, and what it ignored. systemd ignores the same,
 // so that a file means the same to both. A NUL byte is an error, as in systemd.
 func parseEnvFile(path string, data []byte) (vars map[string]string, ignored []*Error, bad *Error) {
+	p, bad := readEnv(path, data)
+	return p.vars, p.ignored, bad
+}
+
+// readEnv parses an env_file.
+func readEnv(path string, data []byte) (envParser, *Error) {
 	if at := bytes.IndexByte(data, 0); at >= 0 {
 		line := 1 + bytes.Count(data[:at], []byte("\n"))
-		return nil, nil, &Error{path, line, 1, "there is a NUL byte, which no variable can have"}
+		return envParser{}, &Error{path, line, 1, "there is a NUL byte, which no variable can have"}
 	}
 	p := envParser{path: path, line: 1, vars: make(map[string]string)}
 	// Skip a byte order mark, which editors on Windows write; it is not part of the first name.
@@ -70,7 +77,7 @@ func parseEnvFile(path string, data []byte) (vars map[string]string, ignored []*
 		}
 	}
 	p.end()
-	return p.vars, p.ignored, nil
+	return p, nil
 }
 
 // ParseEnvFile returns the variables of an env_file by name, and a message for each line that is
@@ -154,9 +161,22 @@ func (p *envParser) valueByte(c byte) {
 	case is(c, envBlank):
 		p.value = append(p.value, c) // valueEnd stays: blanks at the end of a line are dropped
 	default:
+		if c == '#' {
+			p.remarkComment()
+		}
 		p.state = inValue
 		p.keep(c)
 	}
+}
+
+// remarkComment notes a # after a blank or a quote: other readers of such files begin a comment there.
+func (p *envParser) remarkComment() {
+	inside := len(p.value) == p.valueEnd && (p.state != beforeEnvValue || p.valueEnd == 0)
+	if n := len(p.remarks); inside || n > 0 && p.remarks[n-1].Line == p.line {
+		return
+	}
+	p.remarks = append(p.remarks,
+		&Error{p.path, p.line, 1, "the # and what follows it belong to the value: a comment needs a line of its own"})
 }
 
 func (p *envParser) doubleQuoteByte(c byte) {

@@ -110,3 +110,25 @@ func TestATooLargeEnvFileIsNotRead(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
+
+func TestACommentAfterAValueIsRemarkedUpon(t *testing.T) {
+	for text, lines := range map[string][]int{
+		"A=1 # CANARY\nB=2\n":              {1},
+		"A=1\nB=\"x\" # CANARY\n":          {2},
+		"A=1\t#CANARY # CANARY\n":          {1},
+		"A=#fff\nB=a#b\nC=\"a # b\"\n":     nil,
+		"# CANARY\nA='# b'\nB= #fff\nC=\n": nil,
+	} {
+		file, bad := readEnv("env", []byte(text))
+		var got []int
+		for _, e := range file.remarks {
+			got = append(got, e.Line)
+			if strings.Contains(e.Error(), "CANARY") {
+				t.Errorf("%q: %v shows a value", text, e)
+			}
+		}
+		if bad != nil || !slices.Equal(got, lines) {
+			t.Errorf("%q: %v, %v", text, got, bad)
+		}
+	}
+}
