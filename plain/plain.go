@@ -77,3 +77,13 @@ func isControl(r rune) bool {
 	}
 	return unicode.Is(unicode.Bidi_Control, r)
 }
+
+// Indented returns the output of a command below a sentence: each line of it on a line of its own,
+// indented; "" if there is none.
+func Indented(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"superctl/plain"
 )
 
 // CheckOptions are the requirements on a release.
@@ -93,7 +95,7 @@ func tryInterpreter(
 	ctx context.Context, python string, run func(ctx context.Context, args ...string) (string, error),
 ) error {
 	if out, err := run(ctx, python, "-c", "pass"); err != nil {
-		return fmt.Errorf("its interpreter %s does not run: %w%s", python, err, indented(out))
+		return fmt.Errorf("its interpreter %s does not run: %w%s", python, err, plain.Indented(out))
 	}
 	return nil
 }
@@ -162,12 +164,4 @@ func shebang(path string) string {
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(text), " ")
 	return first
-}
-
-func indented(text string) string {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return ""
-	}
-	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 
+	"superctl/plain"
+
 	"github.com/pelletier/go-toml/v2"
 )
 
@@ -40,16 +42,9 @@ func (p *Project) dependencies(r *reader) {
 		}
 		if from == "" && len(found) > 0 {
 			from = one.source
-			p.fact("dependencies", strings.TrimSuffix(count(len(found), "package"), ""), from)
+			p.fact("dependencies", plain.Count(len(found), "package", "packages"), from)
 		}
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return itoa(n) + " " + what + "s"
 }
 
 // installed lists the packages in the virtualenv, by their metadata directories.

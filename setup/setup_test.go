@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -91,7 +92,7 @@ func (f *fixture) fake(parts map[string]string) *Machine {
 			return text, found, nil
 		},
 		Program:   func(name string) bool { return !strings.Contains(parts["machine"], "no "+name) },
-		PortTaken: func(port int) bool { return slices.Contains(strings.Fields(parts["taken"]), itoa(port)) },
+		PortTaken: func(port int) bool { return slices.Contains(strings.Fields(parts["taken"]), strconv.Itoa(port)) },
 		Configs:   func() []string { return []string{parts["configs"]} },
 	}
 }

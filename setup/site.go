@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -185,7 +186,7 @@ func firstOf(p *Project, names ...string) string {
 
 // serve returns the command of a server for an app.
 func (d *decider) serve(server, app string, asgi bool) string {
-	root, n := d.project.Root, itoa(d.workers())
+	root, n := d.project.Root, strconv.Itoa(d.workers())
 	in := func(option string) string {
 		if root == "." {
 			return ""

@@ -3,6 +3,7 @@ package setup
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -21,7 +22,7 @@ func (s *Site) Config() string {
 		w.keys([]Key{{"env_file", tomlString(s.EnvFile), "secrets"}})
 	}
 	if s.Keep > 0 {
-		w.keys([]Key{{"keep", itoa(s.Keep), ""}})
+		w.keys([]Key{{"keep", strconv.Itoa(s.Keep), ""}})
 	}
 	for _, l := range s.Listen {
 		w.table("listen." + tomlKey(l.Name))

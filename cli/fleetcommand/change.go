@@ -14,6 +14,7 @@ import (
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/fleet"
+	"superctl/plain"
 )
 
 // fleetOptions are the flags in a usage line.
@@ -217,12 +218,7 @@ func wasText(res *fleet.Result) string {
 	return " (was " + was + ")"
 }
 
-func hostCount(n int) string {
-	if n == 1 {
-		return "1 host"
-	}
-	return fmt.Sprintf("%d hosts", n)
-}
+func hostCount(n int) string { return plain.Count(n, "host", "hosts") }
 
 // behindText names the hosts that are behind, and the next step.
 func behindText(res *fleet.Result) string {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"superctl/plain"
 	"superctl/releases/bundle"
 )
 
@@ -95,7 +96,7 @@ func (lr lockReader) read(ctx context.Context) (string, error) {
 	if err := lr.checkPins(); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s, %s", l.name, counted(lr.expected(), "dependency", "dependencies")), nil
+	return fmt.Sprintf("%s, %s", l.name, plain.Count(lr.expected(), "dependency", "dependencies")), nil
 }
 
 // expected returns the number of wheels that the lock names; a requirements file without hashes may
@@ -161,10 +162,10 @@ func (lr lockReader) checkPins() error {
 	const how = "pip-compile --generate-hashes and uv pip compile --generate-hashes add hashes"
 	if lr.RequirePinned {
 		return inputError("--require-pinned: %s no hash: %s.\n%s",
-			counted(len(open), "dependency has", "dependencies have"), few(open), how)
+			plain.Count(len(open), "dependency has", "dependencies have"), few(open), how)
 	}
 	lr.warn("%s no hash, so the next build may get other files: %s. %s",
-		counted(len(open), "dependency has", "dependencies have"), few(open), how)
+		plain.Count(len(open), "dependency has", "dependencies have"), few(open), how)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"superctl/plain"
 	"superctl/releases/bundle"
 )
 
@@ -70,7 +71,7 @@ func (b *builder) readProject(ctx context.Context) (string, error) {
 			shipped, bytes = shipped+1, bytes+f.size
 		}
 	}
-	return fmt.Sprintf("%s %s, %s, %s", b.Name, b.Version, counted(shipped, "file", "files"), Size(bytes)), nil
+	return fmt.Sprintf("%s %s, %s, %s", b.Name, b.Version, plain.Count(shipped, "file", "files"), Size(bytes)), nil
 }
 
 // list returns the files to copy: everything that git tracks, because the build may need files that
@@ -194,7 +195,7 @@ func (b *builder) copyProject(ctx context.Context, list []file) error {
 	}
 	if len(pointers) > 0 {
 		b.warn("%s instead of content: run git lfs pull (%s)",
-			counted(len(pointers), "file is a Git LFS pointer", "files are Git LFS pointers"), few(pointers))
+			plain.Count(len(pointers), "file is a Git LFS pointer", "files are Git LFS pointers"), few(pointers))
 	}
 	return b.checkFiles()
 }
@@ -307,13 +308,13 @@ func (b *builder) isPackage() bool {
 // tellOfTree warns of differences between the working tree and the commit.
 func (b *builder) tellOfTree() {
 	if n := len(b.source.changed); n > 0 {
-		b.warn("the tree has uncommitted changes: %s (%s)", counted(n, "file", "files"), few(b.source.changed))
+		b.warn("the tree has uncommitted changes: %s (%s)", plain.Count(n, "file", "files"), few(b.source.changed))
 	}
 	left := slices.DeleteFunc(slices.Clone(b.source.untracked), func(p string) bool {
 		return strings.HasSuffix(p, ".tar.zst") || strings.HasSuffix(p, bundle.SignatureSuffix) // of an earlier build
 	})
 	if len(left) > 0 && len(b.Files) == 0 {
-		b.warn("%s in the bundle: %s", counted(len(left), "untracked file is not", "untracked files are not"), few(left))
+		b.warn("%s in the bundle: %s", plain.Count(len(left), "untracked file is not", "untracked files are not"), few(left))
 	}
 }
 
@@ -329,13 +330,6 @@ func few(list []string) string {
 		text += ", ..."
 	}
 	return text
-}
-
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // Size formats a number of bytes for people.

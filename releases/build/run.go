@@ -13,6 +13,7 @@ import (
 
 	"github.com/kballard/go-shellquote"
 
+	"superctl/plain"
 	wheelfile "superctl/releases/wheel"
 )
 
@@ -42,13 +43,13 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 	if err := b.collect(work); err != nil {
 		return "", err
 	}
-	done := counted(len(b.Run), "command", "commands")
+	done := plain.Count(len(b.Run), "command", "commands")
 	if len(b.Outputs) > 0 {
 		var size int64
 		for _, f := range b.outputs {
 			size += f.size
 		}
-		done += fmt.Sprintf(" made %s, %s", counted(len(b.outputs), "file", "files"), Size(size))
+		done += fmt.Sprintf(" made %s, %s", plain.Count(len(b.outputs), "file", "files"), Size(size))
 	}
 	return done, nil
 }

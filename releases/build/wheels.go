@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"superctl/plain"
 	"superctl/releases/bundle"
 	wheelfile "superctl/releases/wheel"
 )
@@ -48,7 +49,7 @@ func (b *builder) makeWheels(ctx context.Context) (string, error) {
 		bytes += w.Size
 	}
 	b.result.Wheels = len(b.wheels)
-	detail := fmt.Sprintf("%s, %s", counted(len(b.wheels), "wheel", "wheels"), Size(bytes))
+	detail := fmt.Sprintf("%s, %s", plain.Count(len(b.wheels), "wheel", "wheels"), Size(bytes))
 	if cached && len(wheels) > 0 {
 		detail += ", from the cache"
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"superctl/beneath"
+	"superctl/plain"
 	"superctl/releases"
 	"superctl/releases/bundle"
 	"superctl/releases/wheel"
@@ -155,7 +156,7 @@ func (in *install) workPath(elem ...string) string {
 func (in *install) command(ctx context.Context, args ...string) error {
 	var last lines
 	if err := in.Run(ctx, Command{Args: args, Dir: in.workPath()}, last.add); err != nil {
-		return fmt.Errorf("%s: %w%s", strings.Join(args, " "), err, indented(strings.Join(last, "\n")))
+		return fmt.Errorf("%s: %w%s", strings.Join(args, " "), err, plain.Indented(strings.Join(last, "\n")))
 	}
 	return nil
 }

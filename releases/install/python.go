@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"superctl/plain"
 	"superctl/releases/bundle"
 	"superctl/releases/wheel"
 )
@@ -113,7 +114,7 @@ func (o *Options) probe(ctx context.Context, path string) (*python, error) {
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s does not run%s: %w%s", path, o.asUser(), err, indented(strings.Join(said, "\n")))
+		return nil, fmt.Errorf("%s does not run%s: %w%s", path, o.asUser(), err, plain.Indented(strings.Join(said, "\n")))
 	}
 	p := new(python)
 	if err := json.Unmarshal([]byte(facts), p); err != nil {
@@ -166,12 +167,4 @@ func checkWheels(p *python, m *bundle.Manifest) error {
 		}
 	}
 	return nil
-}
-
-func indented(text string) string {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return ""
-	}
-	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 }

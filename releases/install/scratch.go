@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/beneath"
+	"superctl/plain"
 	"superctl/releases"
 )
 
@@ -229,7 +230,7 @@ func (in *install) runCompiler(ctx context.Context, scratch string) (bad int, er
 	case limited.Err() != nil:
 		return bad, context.Cause(limited)
 	case err != nil && bad == 0:
-		return 0, fmt.Errorf("%w%s", err, indented(strings.Join(last, "\n")))
+		return 0, fmt.Errorf("%w%s", err, plain.Indented(strings.Join(last, "\n")))
 	}
 	return bad, nil
 }
