@@ -22,9 +22,6 @@ type Bundle struct {
 	Delta string
 }
 
-// signature is the suffix of the file that has a bundle's signature.
-const signature = ".minisig"
-
 // ReadBundle reads which release a bundle makes.
 func ReadBundle(word string) (*Bundle, error) {
 	if strings.Contains(word, "://") {
@@ -57,8 +54,8 @@ func (b *Bundle) sent() string { return cmp.Or(b.Delta, b.Path) }
 // files returns the files that are sent.
 func (b *Bundle) files() []string {
 	files := []string{b.sent()}
-	if _, err := os.Stat(b.Path + signature); err == nil {
-		files = append(files, b.Path+signature)
+	if _, err := os.Stat(b.Path + bundle.SignatureSuffix); err == nil {
+		files = append(files, b.Path+bundle.SignatureSuffix)
 	}
 	return files
 }

@@ -13,10 +13,6 @@ import (
 // sent as a whole.
 const worthwhile = 0.7
 
-// deltaSuffix is what the name of a bundle has in addition if the file is a difference; see package
-// install.
-const deltaSuffix = ".delta"
-
 // difference returns the bundle with its difference to the one that a host has kept, and a function
 // that removes the file; nil if the host has kept none, or if the difference is too large.
 func (r delivery) difference(ctx context.Context, host string) (smaller *Bundle, remove func(), err error) {
@@ -38,7 +34,7 @@ func (r delivery) difference(ctx context.Context, host string) (smaller *Bundle,
 		return nil, nil, err
 	}
 	remove = func() { _ = os.RemoveAll(dir) } // of a temporary directory
-	path := filepath.Join(dir, filepath.Base(r.Bundle.Path)+deltaSuffix)
+	path := filepath.Join(dir, filepath.Base(r.Bundle.Path)+delta.Suffix)
 	size, err := writeDelta(path, &base, f)
 	if err != nil || float64(size) > worthwhile*float64(whole.Size()) {
 		remove()

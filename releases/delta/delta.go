@@ -20,6 +20,9 @@ import (
 	"github.com/restic/chunker"
 )
 
+// Suffix is what the name of a file has in addition if it is only the difference to another one.
+const Suffix = ".delta"
+
 // The bounds of chunks. Small ones find more that is the same, and make the list of them longer: with
 // 4 KB the list of a bundle of 20 MB has 60 KB, and a changed file costs 100 KB.
 const (

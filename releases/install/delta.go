@@ -13,10 +13,6 @@ import (
 	"superctl/releases/delta"
 )
 
-// DeltaSuffix is what the name of a bundle has in addition when the file is only the difference to
-// the bundle that was kept.
-const DeltaSuffix = ".delta"
-
 // The bundle that is kept, and the one that will be, in the store's own directory.
 const (
 	ownDir   = ".superctl"
@@ -126,5 +122,5 @@ func (in *install) copyKept() (err error) {
 	return own.Rename(newKept, keptName)
 }
 
-// withoutDelta returns a word without DeltaSuffix.
-func withoutDelta(word string) string { return strings.TrimSuffix(word, DeltaSuffix) }
+// withoutDelta returns a word without delta.Suffix.
+func withoutDelta(word string) string { return strings.TrimSuffix(word, delta.Suffix) }

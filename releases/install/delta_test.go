@@ -21,9 +21,9 @@ func differenceTo(t *testing.T, o Options, path string) string {
 	defer f.Close()
 	var out bytes.Buffer
 	must(t, delta.Write(&out, base, f))
-	must(t, os.WriteFile(path+DeltaSuffix, out.Bytes(), 0o644))
+	must(t, os.WriteFile(path+delta.Suffix, out.Bytes(), 0o644))
 	must(t, os.Remove(path))
-	return path + DeltaSuffix
+	return path + delta.Suffix
 }
 
 func TestABundleIsInstalledFromItsDifference(t *testing.T) {
@@ -61,7 +61,7 @@ func TestABundleIsInstalledFromItsDifference(t *testing.T) {
 		t.Errorf("a difference to a bundle that is no longer kept: %+v, %v", r, err)
 	}
 	four, five := differenceTo(t, o, write("4.0")), write("5.0")
-	must(t, os.Rename(five+bundle.SignatureSuffix, strings.TrimSuffix(four, DeltaSuffix)+bundle.SignatureSuffix))
+	must(t, os.Rename(five+bundle.SignatureSuffix, strings.TrimSuffix(four, delta.Suffix)+bundle.SignatureSuffix))
 	if r, err := Install(t.Context(), four, o); err == nil || r.Changed || !strings.Contains(err.Error(), "signature") {
 		t.Errorf("a wrong signature: %+v, %v", r, err)
 	}
