@@ -54,10 +54,7 @@ func (c *command) lock(cc *cli.Context) error {
 	defer stop()
 	ctx, release := context.WithCancel(ctx)
 	defer release()
-	go func() { // ends with the process: a read cannot be interrupted
-		console.WordOf(cc.App.Reader, cc.Duration("heartbeat"), func() {})
-		release()
-	}()
+	console.AfterClient(cc, release)
 	return daemonClient.Lock(ctx, l, func() {
 		if cc.Bool("json") {
 			fmt.Fprintf(terminal.Raw(c.Stdout), "{\"locked\":true,\"run\":%q}\n", l.Run)

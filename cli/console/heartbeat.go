@@ -26,6 +26,15 @@ func HeartbeatFlag() cli.Flag {
 	}
 }
 
+// AfterClient calls f when the standard input of a command ends, or is silent for longer than its
+// --heartbeat: then its client is gone.
+func AfterClient(cc *cli.Context, f func()) {
+	go func() { // ends with the process: a read cannot be interrupted
+		WordOf(cc.App.Reader, cc.Duration("heartbeat"), func() {})
+		f()
+	}()
+}
+
 // WordOf returns the first line of in that is not a sign of life, and "" at its end or after a
 // silence of heartbeat; 0 = any silence. It calls answer for each sign of life, and leaves a goroutine
 // that reads until in ends.

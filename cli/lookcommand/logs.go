@@ -55,11 +55,8 @@ func (c *command) logs(cc *cli.Context) error {
 	}
 	ctx, stop := commandline.Interruptible()
 	defer stop()
-	if heartbeat := cc.Duration("heartbeat"); heartbeat > 0 {
-		go func() { // ends with the process: a read cannot be interrupted
-			console.WordOf(cc.App.Reader, heartbeat, func() {})
-			stop()
-		}()
+	if cc.Duration("heartbeat") > 0 {
+		console.AfterClient(cc, stop)
 	}
 	q := api.LogQuery{
 		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
