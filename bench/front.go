@@ -49,7 +49,7 @@ http {
 }
 `, user, server, fresh, kept)
 	s.must(os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o644))
-	cmd := exec.Command(nginxBinary(), "-p", dir, "-c", "nginx.conf", "-e", "stderr")
+	cmd := exec.Command(harness.NginxBinary(), "-p", dir, "-c", "nginx.conf", "-e", "stderr")
 	cmd.Env = append(os.Environ(), "SHOP_E2E_RUN="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.must(cmd.Start())
@@ -60,13 +60,4 @@ http {
 	s.answering(fresh)
 	s.answering(kept)
 	return fresh, kept
-}
-
-// nginxBinary returns nginx's path. On Debian it is in a directory that is not in the PATH of
-// normal users.
-func nginxBinary() string {
-	if path, err := exec.LookPath("nginx"); err == nil {
-		return path
-	}
-	return "/usr/sbin/nginx"
 }

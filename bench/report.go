@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/e2e/harness"
 	"superctl/load"
 )
 
@@ -288,7 +289,7 @@ func (c *comparison) versions() []string {
 		version, _, _ = strings.Cut(version, " ")
 		list = append(list, "kamal-proxy "+version)
 	}
-	for _, p := range [][]string{{"Server::Starter", "start_server", "--version"}, {"", nginxBinary(), "-v"}} {
+	for _, p := range [][]string{{"Server::Starter", "start_server", "--version"}, {"", harness.NginxBinary(), "-v"}} {
 		out, err := exec.Command(p[1], p[2]).CombinedOutput()
 		if err == nil {
 			_, text, _ := strings.Cut("/"+strings.TrimSpace(string(out)), "/")

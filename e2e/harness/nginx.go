@@ -46,7 +46,7 @@ func (a *App) startNginx() {
 	a.must(os.Mkdir(a.Path("nginx"), 0o755))
 	a.WriteFile("nginx/nginx.conf", a.nginxConfig(n.address))
 
-	n.cmd = exec.Command(nginxBinary(), "-p", a.Path("nginx"), "-c", "nginx.conf", "-e", "stderr")
+	n.cmd = exec.Command(NginxBinary(), "-p", a.Path("nginx"), "-c", "nginx.conf", "-e", "stderr")
 	n.cmd.Dir = a.Dir
 	n.cmd.Env = append(a.env(), "NGINX=3;")
 	n.cmd.ExtraFiles = []*os.File{file}
@@ -133,8 +133,8 @@ func (n *nginx) stop() {
 	}
 }
 
-// nginxBinary returns nginx's path. In Debian it is not in the PATH of a user other than root.
-func nginxBinary() string {
+// NginxBinary returns nginx's path. In Debian it is not in the PATH of a user other than root.
+func NginxBinary() string {
 	if path, err := exec.LookPath("nginx"); err == nil {
 		return path
 	}
