@@ -95,9 +95,18 @@ func (c *command) logLine(l api.LogLine, asJSON bool) error {
 	if terminal.Is(out) {
 		out = c.Stdout
 	}
-	origin := fmt.Sprintf("%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release)
+	origin := fmt.Sprintf("%s %s.%d %s |", logTime(l.Time, c.Now()), l.Process, l.Instance, l.Release)
 	_, err := fmt.Fprintf(out, "%s %s\n", terminal.PaletteFor(c.Stdout).Dim(origin), l.Text)
 	return err
+}
+
+// logTime returns the local time of a line, with its date unless that is today's.
+func logTime(at, now time.Time) string {
+	at, now = at.Local(), now.Local()
+	if at.Year() == now.Year() && at.YearDay() == now.YearDay() {
+		return at.Format(time.TimeOnly)
+	}
+	return at.Format(time.DateTime)
 }
 
 // noLines returns why there may be no lines, and where there may be more.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"testing"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,6 +44,19 @@ func TestEachLineOfTheLogsIsALineOfJSON(t *testing.T) {
 		var got api.LogLine
 		if err := json.Unmarshal(line, &got); err != nil || got != want[i] {
 			t.Errorf("%s: %+v, %v", line, got, err)
+		}
+	}
+}
+
+func TestALineOfAnotherDayHasItsDate(t *testing.T) {
+	now := time.Date(2026, 11, 30, 0, 10, 0, 0, time.Local)
+	for at, want := range map[time.Time]string{
+		now.Add(-time.Minute):      "00:09:00",
+		now.Add(-11 * time.Minute): "2026-11-29 23:59:00",
+		now.AddDate(-1, 0, 0):      "2025-11-30 00:10:00",
+	} {
+		if got := logTime(at.UTC(), now.UTC()); got != want {
+			t.Errorf("%v: %s, want %s", at, got, want)
 		}
 	}
 }
