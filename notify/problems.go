@@ -41,7 +41,7 @@ func (t *Target) Problems(keys []string) []Problem {
 }
 
 func (r *review) unknownService() {
-	known := strings.Join(Services(), ", ")
+	known := strings.Join(serviceNames(), ", ")
 	if r.Service == "" {
 		r.add("", `it has no service: write service = "slack", or another of %s`, known)
 		return

@@ -64,8 +64,8 @@ func serviceOf(name string) *service {
 	return nil
 }
 
-// Services returns the names of all services.
-func Services() []string {
+// serviceNames returns the names of all services.
+func serviceNames() []string {
 	var names []string
 	for _, s := range services() {
 		names = append(names, s.name)

@@ -99,7 +99,7 @@ func (n *Nginx) Text(app string) string {
 		_, port, _ := cutLast(server, ":")
 		server = "127.0.0.1:" + port
 	}
-	line("# %s: nginx in front of %s. Written by superctl init; yours to edit.", NginxPath(app), app)
+	line("# %s: nginx in front of %s. Written by superctl init; yours to edit.", nginxPath(app), app)
 	line("# Nothing here changes when a release does: the address stays. docs/nginx.md explains it.")
 	line("")
 	variable := "$" + strings.ReplaceAll(app, "-", "_") + "_connection"
@@ -159,5 +159,5 @@ func (n *Nginx) proxy(line func(string, ...any), app, variable string) {
 	line("        proxy_read_timeout 60s; # at least as long as the slowest view")
 }
 
-// NginxPath returns the path of nginx's config file for an app.
-func NginxPath(app string) string { return filepath.Join(nginxDir, app+".conf") }
+// nginxPath returns the path of nginx's config file for an app.
+func nginxPath(app string) string { return filepath.Join(nginxDir, app+".conf") }

@@ -143,10 +143,10 @@ func (p *Plan) files(s *Site, m *Machine, random func() string) error {
 		})
 	}
 	if text := s.dropIn(); text != "" {
-		list = append(list, File{Path: DropInPath(s.App), Mode: 0o644, Content: text})
+		list = append(list, File{Path: dropInPath(s.App), Mode: 0o644, Content: text})
 	}
 	if s.Nginx != nil {
-		list = append(list, File{Path: NginxPath(s.App), Mode: 0o644, Content: s.Nginx.Text(s.App)})
+		list = append(list, File{Path: nginxPath(s.App), Mode: 0o644, Content: s.Nginx.Text(s.App)})
 	}
 	for _, f := range list {
 		var err error
@@ -187,8 +187,8 @@ func envQuote(value string) string {
 	return `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`, "`", "\\`", `$`, `\$`).Replace(value) + `"`
 }
 
-// DropInPath returns the path of the drop-in of an app's unit.
-func DropInPath(app string) string {
+// dropInPath returns the path of the drop-in of an app's unit.
+func dropInPath(app string) string {
 	return filepath.Join(unitDir, "superctl@"+app+".service.d", "init.conf")
 }
 
@@ -231,7 +231,7 @@ func (s *Site) dropIn() string {
 	if text == "" {
 		return ""
 	}
-	return "# " + DropInPath(s.App) + ": written by superctl init.\n" + text
+	return "# " + dropInPath(s.App) + ": written by superctl init.\n" + text
 }
 
 func (p *Plan) after(why string, args ...string) { p.After = append(p.After, Command{args, why}) }
@@ -241,9 +241,9 @@ func (p *Plan) reloads(s *Site) {
 	for _, f := range p.Files {
 		switch {
 		case !f.Changed():
-		case f.Path == DropInPath(s.App):
+		case f.Path == dropInPath(s.App):
 			p.after("", "systemctl", "daemon-reload")
-		case f.Path == NginxPath(s.App):
+		case f.Path == nginxPath(s.App):
 			p.after("", "nginx", "-t", "-q")
 			p.after("", "systemctl", "reload-or-restart", "nginx")
 		}

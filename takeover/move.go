@@ -18,9 +18,9 @@ import (
 	"superctl/takeover/running"
 )
 
-// KeptDir has the files of nginx as they were before a takeover changed them, a directory for each
+// keptDir has the files of nginx as they were before a takeover changed them, a directory for each
 // app. They are not kept in nginx's directories, which it may include as a whole.
-const KeptDir = "/var/lib/superctl-takeover"
+const keptDir = "/var/lib/superctl-takeover"
 
 // NginxMove is the other way to replace a server, if its address cannot be shared: the app has an address
 // of its own, and nginx passes the requests on to that.
@@ -34,7 +34,7 @@ type NginxMove struct {
 
 // NewNginxMove plans a move to an address of the app, or returns why there is none.
 func NewNginxMove(ctx context.Context, s *running.Server, app, address string, why error) (*NginxMove, error) {
-	m := &NginxMove{Why: why, Address: address, Kept: filepath.Join(KeptDir, app)}
+	m := &NginxMove{Why: why, Address: address, Kept: filepath.Join(keptDir, app)}
 	for _, l := range s.Listeners {
 		m.edit.From = append(m.edit.From, l.Listening)
 	}

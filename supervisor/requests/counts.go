@@ -1,7 +1,7 @@
 package requests
 
-// Classes is the number of classes of status, 1xx to 5xx.
-const Classes = 5
+// classes is the number of classes of status, 1xx to 5xx.
+const classes = 5
 
 // Counts are the requests of one or more processes.
 type Counts struct {
@@ -10,7 +10,7 @@ type Counts struct {
 	// Lost were in flight when their process ended.
 	Lost uint64 `json:"lost,omitempty"`
 	// Answered are those with a complete answer, by class of status: 1xx first, which are WebSockets.
-	Answered [Classes]uint64 `json:"answered"`
+	Answered [classes]uint64 `json:"answered"`
 	// Broken ended without a complete answer, by the server or the app.
 	Broken uint64 `json:"broken,omitempty"`
 	// Aborted ended without a complete answer because the client left.

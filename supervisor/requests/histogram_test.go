@@ -132,11 +132,11 @@ func TestDurationsInCellsThatDouble(t *testing.T) {
 }
 
 func TestWhatWasCountedSinceALook(t *testing.T) {
-	before := Counts{Started: 10, InFlight: 1, Answered: [Classes]uint64{0, 7, 0, 0, 1}, Broken: 1}
+	before := Counts{Started: 10, InFlight: 1, Answered: [classes]uint64{0, 7, 0, 0, 1}, Broken: 1}
 	before.Durations[3] = 8
-	now := Counts{Started: 15, InFlight: 2, Answered: [Classes]uint64{0, 9, 0, 0, 2}, Broken: 1, Aborted: 1}
+	now := Counts{Started: 15, InFlight: 2, Answered: [classes]uint64{0, 9, 0, 0, 2}, Broken: 1, Aborted: 1}
 	now.Durations[3], now.Durations[4] = 10, 1
-	want := Counts{Started: 5, InFlight: 2, Answered: [Classes]uint64{0, 2, 0, 0, 1}, Aborted: 1}
+	want := Counts{Started: 5, InFlight: 2, Answered: [classes]uint64{0, 2, 0, 0, 1}, Aborted: 1}
 	want.Durations[3], want.Durations[4] = 2, 1
 	if got := now.Since(&before); got != want {
 		t.Errorf("%+v", got)

@@ -55,7 +55,7 @@ func TestRowsFilesAndPlacesAreSummedUp(t *testing.T) {
 	for place, rows := range map[string]uint64{"g1.web.0": 2, "g1.web.1": 510} {
 		r := report.Places[place]
 		if r.Started != 47*rows || r.InFlight != rows || r.Lost != 0 || r.Broken != 6*rows || r.Aborted != 7*rows ||
-			r.Answered != [Classes]uint64{rows, 20 * rows, 3 * rows, 4 * rows, 5 * rows} ||
+			r.Answered != [classes]uint64{rows, 20 * rows, 3 * rows, 4 * rows, 5 * rows} ||
 			r.Durations[cell(time.Millisecond)] != 33*rows || r.Durations.Count() != 33*rows || !r.Counting {
 			t.Errorf("%s: %+v", place, r)
 		}
