@@ -24,7 +24,7 @@ type LockStatus struct {
 
 // String returns text that says who has the lease, and how it ends.
 func (l *LockStatus) String() string {
-	text := fmt.Sprintf("locked for run %s by %s since %s: %s", l.Run, l.By(l.Who), l.Since.Format(time.TimeOnly), l.Why)
+	text := fmt.Sprintf("locked for run %s by %s since %s: %s", l.Run, l.By(l.Who), Moment(l.Since), l.Why)
 	if l.Peer != nil {
 		text += fmt.Sprintf(" (held by the process %d)", l.Peer.PID)
 	}

@@ -84,7 +84,7 @@ func (e *BusyError) Error() string {
 		by += ", run " + e.Changing.Run
 	}
 	return fmt.Sprintf("another change is in progress: %s to %s by %s, %s since %s", e.Changing.Kind, e.Changing.Release,
-		by, e.Changing.Step, e.Changing.Since.Format(time.TimeOnly))
+		by, e.Changing.Step, Moment(e.Changing.Since))
 }
 
 // RefusedError refuses a request before anything is begun.

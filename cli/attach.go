@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -67,7 +66,7 @@ func (c *command) attach(cc *cli.Context) error {
 		return errors.New("no change is in progress, and none has been made so far; superctl status shows what runs")
 	case !got.InProgress:
 		terminal.Prose(c.Stderr, "no change is in progress; the last one, %s by %s, began at %s:",
-			lookcommand.ChangeName(out), out.By(out.Who), out.Started.Format(time.DateTime))
+			lookcommand.ChangeName(out), out.By(out.Who), api.Moment(out.Started.Local()))
 	}
 	return c.Conclude(cc, out, out.Result, console.DoneOf(out, false), func() { c.print().outcome(conf.App, out) })
 }

@@ -257,6 +257,6 @@ func (sc *scheduling) admit(name string) (*Cron, error) {
 		return nil, nil
 	default:
 		return nil, &RefusedError{Err: fmt.Errorf("%s still runs, since %s: wait until it has ended", name,
-			running[0].Began.Format("15:04:05"))}
+			api.Moment(running[0].Began))}
 	}
 }

@@ -72,7 +72,7 @@ func TestNewConnectionsGetAPageWhileAHoldLastsTooLong(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		w.gate.reaches(t, s, "maintenance")
 		st := s.Status()
-		if !strings.HasSuffix(st.Reason, "new connections get the maintenance page since 00:00:23: they would wait for longer than hold") {
+		if !strings.HasSuffix(st.Reason, "new connections get the maintenance page since 2000-01-01 00:00:23 UTC: they would wait for longer than hold") {
 			t.Errorf("%s: %s", st.Health, st.Reason)
 		}
 		if m := st.Maintenance; m == nil || !m.Hold || m.RetryAfter != 10*time.Second || m.Generation == 0 {

@@ -53,11 +53,11 @@ func (mt *maintenance) status() *api.MaintenanceStatus {
 // sentence says since when users get the page, and by whom.
 func (mt *maintenance) sentence() string {
 	if mt.on.Hold {
-		return "new connections get the maintenance page since " + mt.on.Since.Format("15:04:05") +
+		return "new connections get the maintenance page since " + api.Moment(mt.on.Since) +
 			": they would wait for longer than hold"
 	}
 	text := fmt.Sprintf(
-		"maintenance since %s by %s", mt.on.Since.Format("15:04"), mt.on.By(mt.on.Who),
+		"maintenance since %s by %s", api.Moment(mt.on.Since), mt.on.By(mt.on.Who),
 	)
 	if len(mt.on.Allow) > 0 {
 		text += fmt.Sprintf("; only %v reach the app", mt.on.Allow)
