@@ -22,6 +22,9 @@ const (
 // examples separates the command of an example from what it does.
 var examples = regexp.MustCompile(` {4,}`)
 
+// step begins a numbered step.
+var step = regexp.MustCompile(`^\d+\. `)
+
 // Group is some commands of the help under a title.
 type Group struct {
 	Title    string
@@ -95,7 +98,7 @@ func (h help) write(w io.Writer) { _, _ = w.Write(h.text.Bytes()) }
 
 func (h help) title(text string) { fmt.Fprintf(h.text, "\n%s\n", text) }
 
-// prose writes paragraphs, whose lines it joins, and examples, which are indented lines.
+// prose writes paragraphs, whose lines it joins, and examples and numbered steps, which are indented lines.
 func (h help) prose(text string) {
 	var paragraph, block []string
 	flush := func() {
@@ -122,7 +125,7 @@ func (h help) prose(text string) {
 }
 
 // examples writes examples: commands, each with what it does. A command is never broken, so that it
-// can be copied; what a long one does is in the next line.
+// can be copied; what a long one does is in the next line. A numbered step is broken as prose is.
 func (h help) examples(block []string) {
 	const indent, gap = 3, 3
 	width := 0
@@ -137,6 +140,8 @@ func (h help) examples(block []string) {
 		parts := examples.Split(line, 2)
 		n := terminal.Width(parts[0])
 		switch {
+		case step.MatchString(line):
+			fmt.Fprintln(h.text, terminal.Wrap("   "+line, h.columns, 6))
 		case len(parts) == 1:
 			fmt.Fprintf(h.text, "   %s\n", parts[0])
 		case n > width || h.columns-at < minComment && at+terminal.Width(parts[1]) > h.columns:

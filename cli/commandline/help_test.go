@@ -17,6 +17,9 @@ func sample() *cli.Command {
 		Description: `Starts the workers of RELEASE next to the live ones, and sends all new connections to
 them.
 
+   1. they start
+   2. they are proved, each by its own health check, before they get a connection
+
    superctl turn r42                 by name
    superctl turn latest --share 1%,10%,50% --run 20261129-1    in steps, as a part of a run
    superctl turn`,
@@ -39,6 +42,10 @@ USAGE
 
 Starts the workers of RELEASE next to the live ones, and
 sends all new connections to them.
+
+   1. they start
+   2. they are proved, each by its own health check, before
+      they get a connection
 
    superctl turn r42   by name
    superctl turn latest --share 1%,10%,50% --run 20261129-1
