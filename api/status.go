@@ -15,6 +15,8 @@ type Status struct {
 	Release       string    `json:"release"` // the live release; "" if no release is live
 	// the release that should be live while no release is; Reason says why it is not
 	Expected string `json:"expected,omitempty"`
+	// no release is live because the start of one has failed; Reason says why, and the daemon tries it again
+	StartFailed bool `json:"start_failed,omitempty"`
 	// no release is live because the server that the app replaces still serves; Reason names it
 	Waiting bool   `json:"waiting,omitempty"`
 	Commit  string `json:"commit,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -152,7 +153,7 @@ func TestAStartWithoutItsReleaseSaysWhatShouldBeLiveAndIsTriedAgain(t *testing.T
 		defer stop()
 		watchStatus(t, w, s, 2*time.Minute)
 		st := s.Status()
-		if st.Release != "" || st.Expected != "r1" ||
+		if st.Release != "" || st.Expected != "r1" || !st.StartFailed ||
 			st.Reason != "r1 should be live and is not: resolve: no release matches r1" {
 			t.Errorf("status %q, %q: %s", st.Release, st.Expected, st.Reason)
 		}
@@ -166,6 +167,36 @@ func TestAStartWithoutItsReleaseSaysWhatShouldBeLiveAndIsTriedAgain(t *testing.T
 		synctest.Wait()
 		if st := s.Status(); st.Release != "r1" || st.Health != HealthOK || st.Expected != "" {
 			t.Errorf("mended: %q is live, %q is expected, %s: %s", st.Release, st.Expected, st.Health, st.Reason)
+		}
+	})
+}
+
+func TestAFirstStartThatFailsSaysWhyAndIsTriedAgain(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		var mended atomic.Bool
+		w.options = func(o *Options) {
+			o.Say = func(string) {}
+			o.Resolve = func(ctx context.Context, target Target) (Plan, error) {
+				if !mended.Load() {
+					return Plan{}, errors.New("the link current leads to no release")
+				}
+				return w.resolve(ctx, Target{Kind: Switch, Word: "r1"})
+			}
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		synctest.Wait()
+		st := s.Status()
+		if !st.StartFailed || st.Expected != "" ||
+			st.Reason != "a release should be live and is not: resolve: the link current leads to no release" {
+			t.Errorf("status %t, %q: %s", st.StartFailed, st.Expected, st.Reason)
+		}
+		mended.Store(true)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if st := s.Status(); st.Release != "r1" || st.StartFailed {
+			t.Errorf("mended: %q is live, %t: %s", st.Release, st.StartFailed, st.Reason)
 		}
 	})
 }

@@ -96,8 +96,11 @@ func (vw *view) releases(st *Status) {
 			before := vw.owner.previousSince
 			st.TakenBack = l.Run != "" && before != nil && before.Run == l.Run
 		}
-	} else if vw.owner.startup.failure != "" && vw.owner.release != nil {
-		st.Expected = vw.owner.release.Name
+	} else if vw.owner.startup.failure != "" {
+		st.StartFailed = true
+		if vw.owner.release != nil {
+			st.Expected = vw.owner.release.Name
+		}
 	}
 	if vw.owner.previous != nil {
 		st.Previous = vw.owner.previous.Name

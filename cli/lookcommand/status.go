@@ -256,7 +256,7 @@ func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 func writeNoneLive(w io.Writer, st *api.Status, p terminal.Palette) {
 	const none = "no release is live"
 	switch {
-	case st.Expected != "":
+	case st.StartFailed, st.Expected != "": // an older daemon says only which release
 		terminal.Prose(w, "%s: %s", p.Bold(st.App), p.Health(st.Health, none))
 		detail(w, "%s", p.Health(st.Health, st.Reason))
 		detail(w, "The daemon keeps trying; superctl switch RELEASE starts another release")

@@ -81,6 +81,23 @@ func TestTheStatusOfAFirstStartNamesNoRelease(t *testing.T) {
 	}
 }
 
+func TestTheStatusSaysWhyTheFirstStartFails(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	b := terminal.NewText(80)
+	writeStatus(b, &api.Status{
+		App: "shop", Health: "down", StartFailed: true, Version: version.String(), PID: 4711, Since: now,
+		Reason: "a release should be live and is not: resolve: the link current leads to no release",
+	}, false, now)
+	const want = `shop: no release is live
+  a release should be live and is not: resolve: the link current leads to no
+    release
+  The daemon keeps trying; superctl switch RELEASE starts another release
+`
+	if !strings.HasPrefix(b.String(), want) {
+		t.Errorf("it is\n%s", b)
+	}
+}
+
 func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	b := terminal.NewText(80)
