@@ -159,17 +159,21 @@ func expected(key []string, msg string) string {
 		}
 		return "a list of strings is expected"
 	default:
-		if named := key[0]; len(key) <= 2 && (named == "process" || named == "listen" || named == "notify") {
-			return fmt.Sprintf("a table is expected: write [%s.NAME], and its keys below", named)
-		}
-		switch keys := tags(t); {
-		case len(key) < 2 || slices.Contains(keys, ""):
-			return "a table is expected"
-		case len(keys) > fewKeys:
-			return fmt.Sprintf("a table is expected: write [%s], and its keys below", strings.Join(key, "."))
-		default:
-			return "a table is expected, { KEY = VALUE }, with the keys " + strings.Join(keys, ", ")
-		}
+		return expectedTable(key, tags(t))
+	}
+}
+
+// expectedTable says how to write the table of a key. keys are those that it has.
+func expectedTable(key, keys []string) string {
+	switch named := key[0]; {
+	case len(key) <= 2 && (named == "process" || named == "listen" || named == "notify"):
+		return fmt.Sprintf("a table is expected: write [%s.NAME], and its keys below", named)
+	case len(key) < 2 || slices.Contains(keys, ""):
+		return "a table is expected"
+	case len(keys) > fewKeys:
+		return fmt.Sprintf("a table is expected: write [%s], and its keys below", strings.Join(key, "."))
+	default:
+		return "a table is expected, { KEY = VALUE }, with the keys " + strings.Join(keys, ", ")
 	}
 }
 

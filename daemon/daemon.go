@@ -187,10 +187,8 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Complaint: d.complaint.text,
 		App:       c.App, Version: version.String(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
 		Scratch: scratchDir(c),
-		Values: supervisor.Values{
-			Dir: valuesDir(c), Read: plans.readValues, Unused: plans.clearSecrets, Live: plans.markSecrets,
-		},
-		Gates: gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: disk.store.Freeze,
+		Values:  plans.values(),
+		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: disk.store.Freeze,
 		Inspect: inspectMigrations, Packages: packagesOf(c),
 		Share:   func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
 		Page:    d.maintenancePage,

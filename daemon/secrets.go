@@ -126,6 +126,11 @@ func (p *planner) clearSecrets(used []string) error {
 	return store.RemoveExcept(dirsOf(used))
 }
 
+// values are what the supervisor does with the values of secrets.command.
+func (p *planner) values() supervisor.Values {
+	return supervisor.Values{Dir: valuesDir(p.running), Read: p.readValues, Unused: p.clearSecrets, Live: p.markSecrets}
+}
+
 // markSecrets implements the supervisor's Live.
 func (p *planner) markSecrets(files []string) error {
 	store := secretsOf(p.running)

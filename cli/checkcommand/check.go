@@ -129,12 +129,22 @@ func checkAll(conf *config.Config, f *findings) {
 	if err := checkReleases(conf, f); err != nil {
 		f.report(err, "")
 	}
-	if text := notInForce(conf, &st); asked == nil && text != "" {
-		if f.Problems > 0 {
-			text += ", once the problems above are fixed"
-		}
-		f.warn("%s", text)
+	if asked == nil {
+		checkInForce(conf, &st, f)
 	}
+}
+
+// checkInForce warns of a config that the daemon has not read yet. It comes last, because a reload may
+// have to wait for what the other checks have found.
+func checkInForce(conf *config.Config, st *api.Status, f *findings) {
+	text := notInForce(conf, st)
+	if text == "" {
+		return
+	}
+	if f.Problems > 0 {
+		text += ", once the problems above are fixed"
+	}
+	f.warn("%s", text)
 }
 
 // checkAssets checks whether the daemon can publish static files, and whether releases share a

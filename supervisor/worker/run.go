@@ -48,6 +48,11 @@ func WithMark(ctx context.Context, mark string) context.Context {
 	return context.WithValue(ctx, markKey{}, mark)
 }
 
+func markOf(ctx context.Context) string {
+	mark, _ := ctx.Value(markKey{}).(string)
+	return mark
+}
+
 // Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it
 // has started is asked to end, and then killed. The error is nil only after exit code 0.
 func Run(ctx context.Context, c Command, line func(string)) error {
@@ -58,8 +63,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	if err != nil {
 		return err
 	}
-	ofContext, _ := ctx.Value(markKey{}).(string)
-	tag, err := newTag(cmp.Or(c.Mark, ofContext) + commandTag)
+	tag, err := newTag(cmp.Or(c.Mark, markOf(ctx)) + commandTag)
 	if err != nil {
 		return err
 	}
