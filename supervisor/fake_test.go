@@ -341,6 +341,12 @@ func background(name string, strategy Strategy) Process {
 	}
 }
 
+// onlyBackground is the plan of an app that only works in the background.
+func onlyBackground(p Plan) Plan {
+	p.Processes = []Process{background("worker", Overlap)}
+	return p
+}
+
 // supervisor starts one in this world and waits until its start is decided; stop ends it and waits
 // for it.
 func (w *world) supervisor(state string) (s *Supervisor, stop func()) {

@@ -103,7 +103,11 @@ func (mt *maintenance) refuse(page *api.MaintenancePage) error {
 	case mt.owner.live == nil:
 		return refusedAs("no release is live, so users reach nothing already; superctl switch RELEASE starts one")
 	}
-	for _, gate := range mt.gates() {
+	gates := mt.gates()
+	if len(gates) == 0 {
+		return refusedAs("the app has no listener, so it has no users who could get a page")
+	}
+	for _, gate := range gates {
 		name, address := gate.Name(), gate.Address()
 		switch {
 		case sharesQueue(gate):

@@ -137,6 +137,23 @@ func TestADeployBehindThePageReachesUsersWhenMaintenanceEnds(t *testing.T) {
 	})
 }
 
+func TestMaintenanceEndsWithAReleaseThatHasNoListener(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.withPages()
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		turnOn(t, s)
+		w.plan = onlyBackground
+		want(t, s, switchTo(t, s, "r2"), Done, "r2")
+		want(t, s, turnOff(t, s), Done, "r2")
+		if st := s.Status(); st.Maintenance != nil {
+			t.Errorf("it is in maintenance: %s", st.Reason)
+		}
+	})
+}
+
 func TestWorkersOfTheAppAndOfThePageAreStartedAgain(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.withPages()
@@ -291,12 +308,17 @@ func TestAPageThatCannotBeIsRefusedBeforeAnythingIsStarted(t *testing.T) {
 		"one queue":            {"shared", true, nil, "has one queue for all generations"},
 		"networks of a path":   {"rename", true, office, "is a path"},
 		"nothing that is live": {"steer", false, nil, "no release is live"},
+		"no listener":          {"", true, nil, "the app has no listener"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
 				w.withPages()
 				w.gate.kind = c.kind
 				w.releases["r1"] = behaviour{}
+				if c.kind == "" {
+					w.plan = onlyBackground
+					w.options = func(o *Options) { o.Page, o.Gates = pageOf, nil }
+				}
 				s, stop := w.supervisor(t.TempDir())
 				defer stop()
 				if c.live {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"superctl/api"
 )
 
 // served reports whether the release that is live has a worker that answers, or a release that is
@@ -197,6 +199,24 @@ func TestAFirstStartThatFailsSaysWhyAndIsTriedAgain(t *testing.T) {
 		synctest.Wait()
 		if st := s.Status(); st.Release != "r1" || st.StartFailed {
 			t.Errorf("mended: %q is live, %t: %s", st.Release, st.StartFailed, st.Reason)
+		}
+	})
+}
+
+func TestAStartOfAnAppThatOnlyWorksInTheBackgroundIsDone(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.plan = onlyBackground
+		s, stop := failsToStart(t, w, func() {})
+		defer stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		var records []Outcome
+		w.set(func() { records = w.records })
+		if len(records) != 1 || records[0].Result != api.Done || records[0].Error != "" {
+			t.Errorf("the history has %+v", records)
+		}
+		if st := s.Status(); st.Release != "r1" {
+			t.Errorf("%q is live, %s: %s", st.Release, st.Health, st.Reason)
 		}
 	})
 }

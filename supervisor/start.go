@@ -196,11 +196,9 @@ func (e *NoReleaseError) Error() string { return e.Reason }
 // status says so.
 func (f firstStart) firstProof(ctx context.Context) (string, error) {
 	listening := func(p *Process) bool { return len(p.Listen) > 0 }
-	limit := time.Duration(0)
-	for i := range f.plan.Processes {
-		if p := &f.plan.Processes[i]; listening(p) {
-			limit = max(limit, p.StartTimeout)
-		}
+	limit := f.plan.limitOf(stepProve, 0)
+	if limit == 0 {
+		return "", nil // none of them has a listener
 	}
 	ctx, cancel := context.WithTimeoutCause(
 		ctx, limit, fmt.Errorf("not ready within %s; superctl keeps starting it until it works", limit),
