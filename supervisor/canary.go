@@ -47,7 +47,7 @@ func (ad *admission) refuseCanary(req Request) error {
 	}
 	const wayOut = `a canary needs one on TCP that the daemon opens itself (address = "127.0.0.1:8000", without gate = "shared"); ` +
 		"or switch without --canary"
-	divisible, whole := false, ""
+	divisible, whole := false, "the app has no listener: "
 	for _, gate := range ad.opt.Gates {
 		switch {
 		case steers(gate):

@@ -21,11 +21,12 @@ func TestACanaryThatCannotBeIsRefusedBeforeAnythingIsStarted(t *testing.T) {
 		"behind a shared gate": {
 			"shared", true, Switch, *threeSteps(), `listener "web" (127.0.0.1:8000) has one queue`, false,
 		},
-		"on a unix socket":  {"rename", true, Switch, *threeSteps(), `leads to one generation at a time`, false},
-		"with nothing live": {"", false, Switch, *threeSteps(), "without --canary starts one", false},
-		"of a reload":       {"", true, Reload, *threeSteps(), "for switch only", true},
-		"of nothing":        {"", true, Switch, Canary{For: time.Minute}, "needs a share", true},
-		"of no time":        {"", true, Switch, Canary{Steps: []int{1}}, "more than 0s and at most 24h", true},
+		"without a listener": {"none", true, Switch, *threeSteps(), "the app has no listener: a canary needs one", false},
+		"on a unix socket":   {"rename", true, Switch, *threeSteps(), `leads to one generation at a time`, false},
+		"with nothing live":  {"", false, Switch, *threeSteps(), "without --canary starts one", false},
+		"of a reload":        {"", true, Reload, *threeSteps(), "for switch only", true},
+		"of nothing":         {"", true, Switch, Canary{For: time.Minute}, "needs a share", true},
+		"of no time":         {"", true, Switch, Canary{Steps: []int{1}}, "more than 0s and at most 24h", true},
 		"of a week": {
 			"", true, Switch, Canary{Steps: []int{1}, For: 7 * 24 * time.Hour}, "at most 24h", true,
 		},
@@ -53,6 +54,10 @@ func TestACanaryThatCannotBeIsRefusedBeforeAnythingIsStarted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
+				if tc.kind == "none" {
+					w.plan = onlyBackground
+					w.options = func(o *Options) { o.Gates = nil }
+				}
 				w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
 				s, stop := w.supervisor(t.TempDir())
 				defer stop()
