@@ -224,7 +224,9 @@ func (m *sim) checkGuard(out *Outcome) {
 		switch r.Verdict {
 		case "worse":
 			m.compared.reverted++
-			if out.Result == Reverted && strings.Contains(out.Error, "5xx") && m.release(out.Release).Errors == "" {
+			how := m.release(out.Release)
+			// One that has fallen silent answers nothing that could outweigh the errors of a hiccup.
+			if out.Result == Reverted && strings.Contains(out.Error, "5xx") && how.Errors == "" && how.Silent == 0 {
 				m.violate("%s was reverted for its errors, and has none of its own: %s", out.Release, out.Error)
 			}
 		case "no worse":
