@@ -202,6 +202,20 @@ func (m *sim) noteReverted(s *Supervisor) {
 	}
 }
 
+// forgetUnwrittenReverts forgets, when a daemon dies, what it took back while the disk refused to note it:
+// for the next one such a generation is live.
+func (m *sim) forgetUnwrittenReverts() {
+	st, ok := m.savedState()
+	if !ok || !m.disk.behind() {
+		return
+	}
+	for i := range st.Generations {
+		if g := &st.Generations[i]; g.State == Live {
+			delete(m.reverted, g.ID)
+		}
+	}
+}
+
 // checkReverted holds that no new connection reaches a generation that was reverted, unless its gate
 // cannot be set.
 func (m *sim) checkReverted(c *simConn) {

@@ -173,6 +173,7 @@ func (d *simDaemon) die(why string) {
 	d.dead = true
 	d.m.logf("daemon %d dies: %s", d.n, why)
 	d.m.commands.diedAt = time.Now()
+	d.m.forgetUnwrittenReverts()
 	close(d.died)
 	for _, fd := range slices.Sorted(maps.Keys(d.fds)) {
 		d.drop(fd)
