@@ -1,9 +1,6 @@
 package supervisor
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -80,28 +77,11 @@ func TestACanaryThatADaemonLeavesBehindFinishesUnderTheNextOne(t *testing.T) {
 		dir, copied := t.TempDir(), t.TempDir()
 		first, stopFirst := w.supervisor(dir)
 		switchTo(t, first, "r1")
-		dead := make(chan struct{})
-		first.opt.Fault = func(point string) { // from here on this daemon does nothing
-			if point != "switch: during canary" {
-				return
-			}
-			data, err := os.ReadFile(filepath.Join(dir, "state.json"))
-			if err == nil {
-				err = os.WriteFile(filepath.Join(copied, "state.json"), data, 0o600)
-			}
-			if err != nil {
-				t.Error(err)
-			}
-			<-dead
-		}
+		dead := freezesAt(t, first, "switch: during canary", dir, copied)
 		go func() { switchWith(t, first, "r2", threeSteps()) }()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		w.mu.Lock()
-		for name := range w.releases { // the dead one must not start again what ends
-			w.releases[name] = behaviour{startErr: errors.New("dead")}
-		}
-		w.mu.Unlock()
+		w.startNothing()
 
 		queued := true
 		gate := w.gate

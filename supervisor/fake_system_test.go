@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"superctl/supervisor/drainhook"
@@ -29,6 +30,36 @@ func (w *world) wrong(format string, args ...any) error {
 	w.t.Helper()
 	w.t.Error(err)
 	return err
+}
+
+// freezesAt has a daemon stop at a fault point, as if it were killed there: its state file is copied for
+// the next one. Closing the channel lets the daemon go on.
+func freezesAt(t *testing.T, s *Supervisor, at, dir, copied string) (dead chan struct{}) {
+	t.Helper()
+	dead = make(chan struct{})
+	s.opt.Fault = func(point string) {
+		if point != at {
+			return
+		}
+		data, err := os.ReadFile(filepath.Join(dir, stateName))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(copied, stateName), data, 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		<-dead
+	}
+	return dead
+}
+
+// startNothing keeps a daemon that stands still from starting again what ends.
+func (w *world) startNothing() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range w.releases {
+		w.releases[name] = behaviour{startErr: errors.New("dead")}
+	}
 }
 
 // bury lets go of a daemon that has stood still since its death, to end the test. What it asks for

@@ -20,16 +20,16 @@ type users struct {
 // guardedSite is a site with two releases whose second answers a part of its requests with 500.
 type guardedSite struct {
 	*users
-	w      *world
-	s      *Supervisor
-	dir    string
-	wrong  map[int]uint64                             // 5xx of each 10 requests, by generation
-	mute   bool                                       // they end without an answer instead
-	every  int                                        // requests a second; 0 = 20
-	hangs  map[int]bool                               // the requests of these generations are never answered
-	nobody bool                                       // comes any more
-	took   func(gen int, n uint64) requests.Histogram // how long n answers take; nil = they have no durations
-	tick   func(second int)
+	w     *world
+	s     *Supervisor
+	dir   string
+	wrong map[int]uint64                             // 5xx of each 10 requests, by generation
+	mute  bool                                       // they end without an answer instead
+	every int                                        // requests a second; 0 = 20
+	hangs map[int]bool                               // the requests of these generations are never answered
+	idle  bool                                       // there are no requests any more
+	took  func(gen int, n uint64) requests.Histogram // how long n answers take; nil = they have no durations
+	tick  func(second int)
 }
 
 // guardedBy makes a site with a guard on its process. Requests come as soon as serve is called.
@@ -94,7 +94,7 @@ func (site *guardedSite) second() {
 	site.mu.Lock()
 	defer site.mu.Unlock()
 	n := uint64(20)
-	if site.nobody {
+	if site.idle {
 		n = 0
 	} else if site.every > 0 {
 		n = uint64(site.every) //nolint:gosec // positive

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -335,28 +333,11 @@ func TestTheNextDaemonRunsTheHooksOfAChangeThatItFinishes(t *testing.T) {
 				dir, copied := t.TempDir(), t.TempDir()
 				first, stopFirst := w.supervisor(dir)
 				switchTo(t, first, "r1")
-				dead := make(chan struct{})
-				first.opt.Fault = func(point string) { // from here on this daemon does nothing
-					if point != at {
-						return
-					}
-					data, err := os.ReadFile(filepath.Join(dir, "state.json"))
-					if err == nil {
-						err = os.WriteFile(filepath.Join(copied, "state.json"), data, 0o600)
-					}
-					if err != nil {
-						t.Error(err)
-					}
-					<-dead
-				}
+				dead := freezesAt(t, first, at, dir, copied)
 				go switchTo(t, first, c.release)
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				w.mu.Lock()
-				for name := range w.releases { // the dead one must not start again what ends
-					w.releases[name] = behaviour{startErr: errors.New("dead")}
-				}
-				w.mu.Unlock()
+				w.startNothing()
 				h.took()
 				_, stop := w.supervisor(copied)
 				time.Sleep(time.Minute)

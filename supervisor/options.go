@@ -133,8 +133,8 @@ type Values struct {
 	// Unused removes the files of worker.Secrets except those in use; nil for never. It is called while
 	// something runs.
 	Unused func(used []string) error
-	// Live is told which files of worker.Secrets the live release has, as Point is told of the release;
-	// nil for nobody.
+	// Live records which files of worker.Secrets the live release has. It is called after Point; nil = no
+	// record is kept.
 	Live func(files []string) error
 }
 

@@ -97,7 +97,7 @@ func TestAReleaseWithoutRequestsIsNotReverted(t *testing.T) {
 					defer site.mu.Unlock()
 					if second == 62 {
 						site.hangs[1], site.hangs[2] = both, both
-						site.nobody = !both
+						site.idle = !both
 					}
 				}
 				site.begin()

@@ -219,7 +219,7 @@ func readState(dir, app string) (state, error) {
 	return st, nil
 }
 
-// stateHead is the part of a state file that says whether this daemon can read the rest.
+// stateHead is the part of a state file by which a daemon decides whether it can read the rest.
 type stateHead struct {
 	Version int    `json:"version"`
 	Needs   int    `json:"needs"`

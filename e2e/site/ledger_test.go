@@ -73,7 +73,7 @@ func (l *ledger) complete(t *testing.T, live string) {
 		open, last, more = l.state()
 		return more, open == nil
 	}) {
-		t.Fatalf("nobody tells how it has ended: %+v", *open)
+		t.Fatalf("no message has its outcome: %+v", *open)
 	}
 	if o := last.Outcome; last.Event == "success" && live != o.Release || last.Event != "success" && live != o.Previous {
 		t.Errorf("%s is live, and told was %+v", live, last)

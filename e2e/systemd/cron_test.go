@@ -86,7 +86,7 @@ func (s *Site) waits(t *testing.T) (w waiting) {
 // that it does not take the place of the last result.
 func (s *Site) ended(t *testing.T, when string, w waiting) {
 	t.Helper()
-	harness.Eventually(t, "a run ended "+when+" is told of", func() bool {
+	harness.Eventually(t, "the notification of a run that ended "+when, func() bool {
 		last := s.cron(t).Last
 		return last != nil && dueText(last.Due) == w.due && last.Result == api.CronEnded
 	})
@@ -130,7 +130,7 @@ func TestAScheduledCommandRunsInTheSandboxOfTheUnitAtMostOnce(t *testing.T) {
 
 	s.mode(t, "fail")
 	s.Run("systemctl", "restart", unit).Want(0) // it ends the run that waits
-	harness.Eventually(t, "the failure is told of", func() bool {
+	harness.Eventually(t, "the notification of the failure", func() bool {
 		for line := range strings.Lines(s.Run("cat", "/run/messages").Stdout) {
 			if strings.Contains(line, "the scheduled command job FAILED") && strings.Contains(line, "exit code 3") {
 				return true
