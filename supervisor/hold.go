@@ -166,10 +166,19 @@ func (g *generation) newHeld(taken map[string]listener) (*generation, error) {
 	held.held = true
 	maps.Copy(held.staged, taken)
 	if err := held.openListeners(); err != nil {
-		held.retire()
+		held.retireWithout(taken)
 		return nil, err
 	}
 	return held, nil
+}
+
+// retireWithout retires a generation that has not become live. The listeners that it has taken stay with
+// the generation that they were taken from.
+func (g *generation) retireWithout(taken map[string]listener) {
+	for name := range taken {
+		delete(g.staged, name)
+	}
+	g.retire()
 }
 
 // yieldTo makes a held generation live in the place of g. When that fails, g is still live.
@@ -423,13 +432,13 @@ func (h holding) turnBackHeld() (string, error) {
 // generation may be dead.
 func (h holding) turnToHeldAgain(dead bool) error {
 	var back *generation
-	if err := h.owner.try(func() (err error) {
+	var taken map[string]listener
+	if err := h.undo().untilDone(func() (err error) {
 		if err := h.undo().refuseStopping(); err != nil {
 			return err
 		}
-		var taken map[string]listener
 		if dead {
-			taken = h.to.staged
+			taken = maps.Clone(h.to.staged)
 		}
 		back, err = h.from.newHeld(taken)
 		return err
@@ -437,8 +446,8 @@ func (h holding) turnToHeldAgain(dead bool) error {
 		return err
 	}
 	_ = h.owner.journal.durable() // it says so itself, and the site must not stay down for it
-	if err := h.owner.try(func() error { return h.holdAgain(back, dead) }); err != nil {
-		return err
+	if err := h.undo().untilDone(func() error { return h.holdAgain(back, dead) }); err != nil {
+		return errors.Join(err, h.owner.do(func() { back.retireWithout(taken) }))
 	}
 	_ = h.owner.journal.durable()
 	return nil
@@ -459,7 +468,6 @@ func (h holding) holdAgain(back *generation, dead bool) error {
 		err = h.owner.listeners.turnGates(back, h.to)
 	}
 	if err != nil {
-		back.retire()
 		return err
 	}
 	if dead {
