@@ -45,10 +45,15 @@ func utc(text string) time.Time {
 }
 
 // year returns when a schedule is due in 2026, on the clock of its zone.
-func year(t *testing.T, s *Schedule) (list []time.Time) {
+func year(t *testing.T, s *Schedule) []time.Time {
 	t.Helper()
-	end := time.Date(2027, 1, 1, 0, 0, 0, 0, s.Zone())
-	for at := time.Date(2026, 1, 1, 0, 0, 0, 0, s.Zone()).Add(-time.Second); ; {
+	return between(t, s, time.Date(2026, 1, 1, 0, 0, 0, 0, s.Zone()), time.Date(2027, 1, 1, 0, 0, 0, 0, s.Zone()))
+}
+
+// between returns when a schedule is due from begin on, and before end.
+func between(t *testing.T, s *Schedule, begin, end time.Time) (list []time.Time) {
+	t.Helper()
+	for at := begin.Add(-time.Second); ; {
 		next, ok := s.Next(at)
 		if !ok || !next.After(at) {
 			t.Fatalf("after %s comes %s, %t", at, next, ok)
@@ -132,15 +137,20 @@ func TestADailyScheduleIsDueOnEveryDayOfTheYear(t *testing.T) {
 }
 
 func TestAScheduleOfEveryHourFollowsTheTimeThatPasses(t *testing.T) {
+	evenly := func(zone, text string, every time.Duration, list []time.Time) {
+		t.Helper()
+		for i, at := range list[1:] {
+			if at.Sub(list[i]) != every {
+				t.Fatalf("%s %s: %s comes after %s", zone, text, at, list[i])
+			}
+		}
+	}
 	for _, c := range changes {
-		for text, every := range map[string]time.Duration{
-			"*/15 * * * *": 15 * time.Minute, "*:0/30": 30 * time.Minute, "*:0/10:00": 10 * time.Minute,
-		} {
-			list := year(t, parse(t, text, c.zone))
-			for i, at := range list[1:] {
-				if at.Sub(list[i]) != every {
-					t.Fatalf("%s %s: %s comes after %s", c.zone, text, at, list[i])
-				}
+		const halves = "*:0/30"
+		evenly(c.zone, halves, 30*time.Minute, year(t, parse(t, halves, c.zone)))
+		for text, every := range map[string]time.Duration{"*/15 * * * *": 15 * time.Minute, "*:0/10:00": 10 * time.Minute} {
+			for _, change := range []time.Time{c.forward, c.back} {
+				evenly(c.zone, text, every, between(t, parse(t, text, c.zone), change.AddDate(0, 0, -2), change.AddDate(0, 0, 2)))
 			}
 		}
 	}
