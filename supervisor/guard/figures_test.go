@@ -1,3 +1,8 @@
+//go:build !race
+
+// The figures of the guard: thousands of releases are computed, and with the race detector that takes ten times as long.
+// tools/test plays them without it.
+
 package guard
 
 import (
