@@ -223,7 +223,7 @@ func (d *daemon) troubles() []api.Trouble {
 
 // listen opens the control socket, or takes over that of the previous daemon.
 func (d *daemon) listen() (*control.Server, error) {
-	c := controller{d.s, d.team, newChangeTotals(releases.History{Path: d.config.HistoryPath()})}
+	c := controller{d.s, d.config.App, d.team, newChangeTotals(releases.History{Path: d.config.HistoryPath()})}
 	if fd, ok := d.kept.take(controlName); ok {
 		server, err := control.Inherit(fd, d.config.Control, controlGroup(d.config), c)
 		if !errors.Is(err, control.ErrElsewhere) {

@@ -34,9 +34,13 @@ func NotifyOptions(c *config.Config, dir string) notify.Options {
 // notifications announces runs.
 type controller struct {
 	*supervisor.Supervisor
+	app     string
 	team    *notify.Sender
 	changes *changeTotals
 }
+
+// App returns the name of the app.
+func (c controller) App() string { return c.app }
 
 // Lock locks the app for a run. Meanwhile the team is not told how changes of the run end here: the
 // client that holds the lock announces the end of the run on all hosts.

@@ -151,7 +151,7 @@ func lookAtShared(plan supervisor.Plan, owner string, inUse bool) (string, error
 func runsFrom(conf *config.Config, release string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(ctx)
+	st, err := control.NewClient(conf.Control, conf.App).Status(ctx)
 	return err == nil &&
 		slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.Release == release })
 }
@@ -160,7 +160,7 @@ func runsFrom(conf *config.Config, release string) bool {
 func livePlan(ctx context.Context, conf *config.Config, plans *planner) *supervisor.Plan {
 	asked, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(asked)
+	st, err := control.NewClient(conf.Control, conf.App).Status(asked)
 	if err != nil || st.Release == "" {
 		return nil
 	}

@@ -69,7 +69,7 @@ func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
 		return nil, err
 	}
 	s.reaping.Go(func() { worker.ReapOrphans(reaping) })
-	s.Client = control.NewClient(s.own.Control)
+	s.Client = control.NewClient(s.own.Control, s.own.App)
 	return s, s.restart(ctx)
 }
 

@@ -20,7 +20,7 @@ type live struct {
 }
 
 func openLive(opt Options) *live {
-	return &live{Client: control.NewClient(opt.Config.Control), to: opt.Target, home: opt.Releases[0].Name}
+	return &live{Client: control.NewClient(opt.Config.Control, opt.Config.App), to: opt.Target, home: opt.Releases[0].Name}
 }
 
 func (l *live) target() Target { return l.to }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"superctl/api"
-	"superctl/daemon/control"
 )
 
 // History asks the daemon of an app for its newest changes, newest first.
@@ -15,5 +14,5 @@ func History(ctx context.Context, a *App) ([]api.PastChange, error) {
 	late := fmt.Errorf("the daemon does not answer within %s", answerTime)
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, late)
 	defer cancel()
-	return control.NewClient(a.Control).History(ctx)
+	return clientOf(a.Name, a.Config, a.Control).History(ctx)
 }

@@ -68,7 +68,7 @@ func askWith(
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, late)
 	defer cancel()
 	app := App{Name: p.App, Config: p.Config, Control: p.Control, Running: true}
-	st, err := request(ctx, control.NewClient(p.Control))
+	st, err := request(ctx, clientOf(p.App, p.Config, p.Control))
 	if err != nil {
 		app.Running = !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED)
 		app.Error = err.Error()
@@ -82,4 +82,13 @@ func askWith(
 		app.Name = st.App // the socket may have another name
 	}
 	return app
+}
+
+// clientOf returns a client for the daemon of an app. Without a config, the name is that of the socket,
+// and the app may have another.
+func clientOf(app, config, path string) *control.Client {
+	if config == "" {
+		app = ""
+	}
+	return control.NewClient(path, app)
 }

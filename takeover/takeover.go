@@ -91,7 +91,7 @@ type takeover struct {
 
 // Run takes over. It may be run again after any failure.
 func Run(ctx context.Context, o Options) (out *Outcome, err error) {
-	t := &takeover{Options: o, client: control.NewClient(o.Control)}
+	t := &takeover{Options: o, client: control.NewClient(o.Control, o.App)}
 	defer func() { err = errors.Join(err, t.release()) }()
 	if err := t.take(); err != nil {
 		return nil, &FailedError{Step: Share, Err: err}

@@ -46,7 +46,8 @@ func Client(cc *cli.Context) (*control.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return control.NewClient(config.Control(path)), nil
+	name, _ := config.State(path)
+	return control.NewClient(config.Control(path), name), nil
 }
 
 // Open returns the app's config and a client of its daemon, for a command that needs both.

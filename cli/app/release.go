@@ -89,7 +89,7 @@ func Release(conf *config.Config, word string) (releases.Release, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), AskTime)
 	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(ctx)
+	st, err := control.NewClient(conf.Control, conf.App).Status(ctx)
 	var unreachable *control.UnreachableError
 	switch {
 	case errors.As(err, &unreachable):

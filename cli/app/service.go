@@ -64,7 +64,7 @@ func UnitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) 
 			return unit, err
 		}
 	}
-	st, err := control.NewClient(conf.Control).Status(ctx)
+	st, err := control.NewClient(conf.Control, conf.App).Status(ctx)
 	if err != nil || st.App != conf.App {
 		return nil, nil //nolint:nilerr // no daemon answers
 	}

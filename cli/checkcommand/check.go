@@ -108,8 +108,11 @@ func checkAll(conf *config.Config, f *findings) {
 	checkAssets(conf, f)
 	checkCrons(conf, f, time.Now())
 	checkNotify(conf, f)
-	checkAddresses(conf, f)
-	checkDirectories(conf, f)
+	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
+	defer cancel()
+	st, asked := control.NewClient(conf.Control, conf.App).Status(ctx)
+	checkAddresses(conf, &st, asked, f)
+	checkDirectories(conf, asked, f)
 	store, err := conf.OpenStore()
 	f.report(err, "releases in "+conf.Releases)
 	if err != nil {
@@ -118,9 +121,6 @@ func checkAll(conf *config.Config, f *findings) {
 	if conf.Current != "" {
 		f.report(store.Linkable(), "current link "+conf.Current)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
-	defer cancel()
-	st, asked := control.NewClient(conf.Control).Status(ctx)
 	if asked == nil { // a daemon runs, and this user may ask it
 		checkRunning(&st, store, f)
 	} else {
@@ -203,8 +203,9 @@ func newestRelease(conf *config.Config) (newest releases.Release) {
 	return newest
 }
 
-// checkDirectories checks whether the daemon can write its state, control socket and log.
-func checkDirectories(conf *config.Config, f *findings) {
+// checkDirectories checks whether the daemon can write its state, control socket and log. asked is the
+// error of a request on the control socket.
+func checkDirectories(conf *config.Config, asked error, f *findings) {
 	err := f.writable(conf.State)
 	if err == nil && exists(conf.State) {
 		err = releases.Room(conf.State, daemon.StateRoom)
@@ -213,7 +214,11 @@ func checkDirectories(conf *config.Config, f *findings) {
 		err = daemon.CheckState(conf)
 	}
 	f.report(err, "state in "+conf.State)
-	f.report(f.writable(filepath.Dir(conf.Control)), "control socket "+conf.Control)
+	err = f.writable(filepath.Dir(conf.Control))
+	if other := (*control.OtherAppError)(nil); errors.As(asked, &other) {
+		err = fmt.Errorf("control socket %s: %w", conf.Control, other)
+	}
+	f.report(err, "control socket "+conf.Control)
 	switch {
 	case conf.Log == "":
 	case exists(conf.Log):
@@ -276,24 +281,20 @@ func checkProcesses(conf *config.Config, f *findings) {
 }
 
 // checkAddresses checks whether the listeners can be bound. It skips a listener that the app's
-// daemon already owns: other holders, such as systemd's descriptor store, got it from the daemon.
-func checkAddresses(conf *config.Config, f *findings) {
-	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
-	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(ctx)
-	if err != nil {
-		st = api.Status{} // no daemon runs, or this user may not ask it
-	}
+// daemon already owns: other holders, such as systemd's descriptor store, got it from the daemon. asked
+// is the error of the request for the status, which is empty if no daemon runs, or this user may not
+// ask it.
+func checkAddresses(conf *config.Config, st *api.Status, asked error, f *findings) {
 	worker := daemon.EarlierDaemons(conf.App)
 	ours := func(pid int) bool { return pid == st.PID || worker(pid) }
 	for _, l := range conf.Listen {
 		at := l.Address.String()
-		if holds(&st, at) {
+		if holds(st, at) {
 			f.ok("listen.%s listens on %s", l.Name, at)
 			continue
 		}
 		probed := l.Address.Probe(ours)
-		if daemon.InUse(probed) && errors.Is(err, fs.ErrPermission) {
+		if daemon.InUse(probed) && errors.Is(asked, fs.ErrPermission) {
 			f.warn("listen.%s: %s is in use, and this user may not ask the daemon whether it is the one that uses it: "+
 				"run the check as root", l.Name, at)
 			continue

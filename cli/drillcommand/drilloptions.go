@@ -174,7 +174,7 @@ func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Rel
 	}
 	asked, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(asked)
+	st, err := control.NewClient(conf.Control, conf.App).Status(asked)
 	if err != nil { // without a daemon, the release that was last live counts, if this user may read the state
 		last, _ := daemon.ReadLast(conf)
 		st.Release, st.Previous = last.Release.Name, last.Previous.Name
@@ -209,7 +209,7 @@ func drillRelease(r releases.Release, virtualenv bool) drill.Release {
 
 // liveOptions adds to the options what a drill needs to know of the running app.
 func liveOptions(ctx context.Context, cc *cli.Context, opt *drill.Options) error {
-	st, err := control.NewClient(opt.Config.Control).Status(ctx)
+	st, err := control.NewClient(opt.Config.Control, opt.Config.App).Status(ctx)
 	switch {
 	case err != nil:
 		return err

@@ -175,7 +175,7 @@ func (e *ejection) begin(ctx context.Context, apply bool) (err error) {
 		e.lock, e.daemon, err = eject.Begin(ctx, e.unit, func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, app.AskTime)
 			defer cancel()
-			_, err := control.NewClient(e.conf.Control).Status(ctx)
+			_, err := control.NewClient(e.conf.Control, e.conf.App).Status(ctx)
 			return err
 		}, e.say)
 		return err
@@ -296,7 +296,7 @@ func (e *ejection) options() eject.Options {
 		Unit: e.unit, Address: e.site.Listen.Address, Path: e.site.Listen.Path,
 		Socket: e.site.Socket(), Service: e.site.Service(), Others: e.site.Others(),
 		Single: func(ctx context.Context) (bool, error) {
-			st, err := control.NewClient(e.conf.Control).Status(ctx)
+			st, err := control.NewClient(e.conf.Control, e.conf.App).Status(ctx)
 			return err == nil && st.Changing == nil && len(st.Generations) == 1, err
 		},
 		Prove: proveBy(e.conf, e.web), StartLimit: e.web.StartTimeout, Drain: longestDrain(e.conf), Lock: e.lock,

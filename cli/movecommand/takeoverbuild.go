@@ -147,6 +147,6 @@ func (t *takeOver) live(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(ctx)
+	st, err := control.NewClient(conf.Control, conf.App).Status(ctx)
 	return err == nil && st.Release != ""
 }

@@ -155,7 +155,7 @@ func viewPruned(done *releases.Pruned) *PruneView {
 func protected(ctx context.Context, conf *config.Config, store *releases.Store) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(ctx)
+	st, err := control.NewClient(conf.Control, conf.App).Status(ctx)
 	var unreachable *control.UnreachableError
 	if err != nil && !errors.As(err, &unreachable) {
 		return nil, err

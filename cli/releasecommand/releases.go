@@ -93,7 +93,7 @@ func ViewReleases(conf *config.Config) ([]ReleaseView, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(ctx)
+	st, err := control.NewClient(conf.Control, conf.App).Status(ctx)
 	var unreachable *control.UnreachableError
 	if err != nil && !errors.As(err, &unreachable) {
 		return nil, err

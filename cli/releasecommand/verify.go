@@ -112,7 +112,7 @@ func resolveAll(
 	ask, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
 	var refs releases.Refs
-	if st, err := control.NewClient(conf.Control).Status(ask); err == nil {
+	if st, err := control.NewClient(conf.Control, conf.App).Status(ask); err == nil {
 		refs = releases.Refs{Live: st.Release, Previous: st.Previous}
 	} else if r, err := store.CurrentTarget(); err == nil {
 		refs.Live = r.Name

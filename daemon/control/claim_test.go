@@ -28,7 +28,7 @@ func TestARequestHasTheClientsAddressAndThePeersUser(t *testing.T) {
 	req := api.Request{Kind: api.Switch, Who: "the king", Origin: api.Origin{
 		Run: "20261129-1", Behalf: "bob", From: "the moon", Peer: &api.Peer{UID: 1 << 30},
 	}}
-	if _, err := NewClient(path).Change(t.Context(), req, func(api.Event) {}); err != nil {
+	if _, err := NewClient(path, "shop").Change(t.Context(), req, func(api.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	req = last()
@@ -57,7 +57,7 @@ func TestAClaimIsAnAddressOrANameOrIgnored(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header[fromHeader], req.Header[sudoHeader] = []string{claim}, []string{claim}
-		resp, err := NewClient(path).http.Do(req)
+		resp, err := NewClient(path, "shop").http.Do(req)
 		if err != nil { // the transport refuses to send it
 			if want != "" {
 				t.Errorf("%q: %v", claim, err)

@@ -21,13 +21,15 @@ import (
 // Client talks to one daemon.
 type Client struct {
 	path string
+	app  string
 	http http.Client
 }
 
-// NewClient returns a client for the daemon at the path of its control socket, without connecting
-// yet.
-func NewClient(path string) *Client {
-	c := &Client{path: path}
+// NewClient returns a client for the daemon of an app at the path of its control socket, without
+// connecting yet. The daemon of another app refuses its requests with an *UnreachableError. With an
+// empty name, the daemon of any app answers.
+func NewClient(path, app string) *Client {
+	c := &Client{path: path, app: app}
 	c.http.Transport = &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -378,6 +380,9 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 	}
 	maps.Copy(req.Header, header)
 	req.Header.Set(versionHeader, Version)
+	if c.app != "" {
+		req.Header.Set(appHeader, c.app)
+	}
 	if method != http.MethodGet {
 		addClaims(req.Header)
 	}
@@ -390,6 +395,9 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 		return nil, context.Cause(ctx)
 	case err != nil:
 		return nil, &UnreachableError{c.path, err}
+	case resp.StatusCode == http.StatusMisdirectedRequest:
+		_ = resp.Body.Close()
+		return nil, &UnreachableError{c.path, &OtherAppError{App: c.app, Answers: resp.Header.Get(appHeader)}}
 	case resp.StatusCode != http.StatusOK:
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 		return nil, errors.Join(notUnderstood(strings.TrimSpace(string(text))), resp.Body.Close())

@@ -39,6 +39,8 @@ func (a *app) Environment() api.EnvironmentStatus {
 	}
 }
 
+func (a *app) App() string { return "shop" }
+
 func (a *app) Status() api.Status { return api.Status{App: "shop", Release: "r1"} }
 
 func (a *app) Measures() api.Measures { return api.Measures{Status: a.Status()} }
@@ -106,7 +108,7 @@ func run(t *testing.T, s *Server) {
 // answers checks that the daemon answers an ordinary client.
 func answers(t *testing.T, path string) {
 	t.Helper()
-	st, err := NewClient(path).Status(t.Context())
+	st, err := NewClient(path, "shop").Status(t.Context())
 	if err != nil || st.Release != "r1" {
 		t.Errorf("status: %+v, %v", st, err)
 	}
@@ -149,14 +151,14 @@ func TestAMalformedRequestIsRefusedAndOthersAreAnswered(t *testing.T) {
 }
 
 func TestTheNamesOfTheEnvironmentAreAnswered(t *testing.T) {
-	st, err := NewClient(serve(t, &app{})).Environment(t.Context())
+	st, err := NewClient(serve(t, &app{}), "shop").Environment(t.Context())
 	if err != nil || !reflect.DeepEqual(st, (&app{}).Environment()) {
 		t.Errorf("%+v, %v", st, err)
 	}
 }
 
 func TestTheHistoryIsAnswered(t *testing.T) {
-	got, err := NewClient(serve(t, &app{})).History(t.Context())
+	got, err := NewClient(serve(t, &app{}), "shop").History(t.Context())
 	if want, _ := (&app{}).History(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -186,7 +188,7 @@ func TestARefusalKeepsItsKind(t *testing.T) {
 		path := serve(t, &app{change: func(context.Context, api.Request, emitter) (*api.Outcome, error) {
 			return nil, sent
 		}})
-		_, err := NewClient(path).Change(t.Context(), api.Request{}, nil)
+		_, err := NewClient(path, "shop").Change(t.Context(), api.Request{}, nil)
 		var busy *api.BusyError
 		var refused *api.RefusedError
 		wantBusy := errors.As(sent, &busy)

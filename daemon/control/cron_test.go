@@ -33,7 +33,7 @@ func TestARunOfAScheduledCommandIsStreamedRefusedAndEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, s)
-	c := NewClient(path)
+	c := NewClient(path, "shop")
 	var lines []string
 	out, err := c.RunCron(t.Context(), api.CronRequest{Name: "clear", Who: "not me"}, func(line string) { lines = append(lines, line) })
 	if err != nil || out.Result != api.CronDone || out.Who == "not me" || !slices.Equal(lines, []string{"one", "two"}) {

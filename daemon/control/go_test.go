@@ -25,7 +25,7 @@ func TestTheWordReachesAChangeThatIsReady(t *testing.T) {
 			return nil
 		},
 	})
-	c := NewClient(path)
+	c := NewClient(path, "shop")
 	said := make(chan error, 1)
 	out, err := c.Change(t.Context(), api.Request{Kind: api.Switch, Prepare: time.Minute}, func(ev api.Event) {
 		var refused *api.RefusedError
@@ -51,7 +51,7 @@ func oldDaemon(t *testing.T, field string) (path string) {
 
 func TestADaemonThatIsTooOldForARequestIsNamed(t *testing.T) {
 	req := api.Request{Kind: api.Switch, Prepare: time.Minute}
-	_, err := NewClient(oldDaemon(t, "prepare")).Change(t.Context(), req, nil)
+	_, err := NewClient(oldDaemon(t, "prepare"), "shop").Change(t.Context(), req, nil)
 	if err == nil || !strings.Contains(err.Error(), `older than this superctl and does not know "prepare"`) ||
 		!strings.Contains(err.Error(), "superctl upgrade") {
 		t.Errorf("%v", err)

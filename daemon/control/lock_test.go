@@ -20,7 +20,7 @@ func TestALockLastsAsLongAsItsConnection(t *testing.T) {
 	ctx, release := context.WithCancel(t.Context())
 	defer release()
 	l := api.Lock{Why: "a deploy", Who: "the king", Origin: api.Origin{Run: "mine", Behalf: "anna"}}
-	if err := NewClient(path).Lock(ctx, l, release); err != nil {
+	if err := NewClient(path, "shop").Lock(ctx, l, release); err != nil {
 		t.Error(err)
 	}
 	<-ended
@@ -39,12 +39,12 @@ func TestALockThatIsLostOrRefusedIsAnError(t *testing.T) {
 		return &api.RefusedError{Err: errors.New("the daemon is stopping")}
 	}})
 	held := false
-	err := NewClient(path).Lock(t.Context(), api.Lock{Origin: api.Origin{Run: "first"}}, func() { held = true })
+	err := NewClient(path, "shop").Lock(t.Context(), api.Lock{Origin: api.Origin{Run: "first"}}, func() { held = true })
 	var unreachable *UnreachableError
 	if !errors.As(err, &unreachable) || !held {
 		t.Errorf("lost: %v, held %t", err, held)
 	}
-	err = NewClient(path).Lock(t.Context(), api.Lock{Origin: api.Origin{Run: "second"}}, func() { t.Error("it is locked") })
+	err = NewClient(path, "shop").Lock(t.Context(), api.Lock{Origin: api.Origin{Run: "second"}}, func() { t.Error("it is locked") })
 	var busy *api.BusyError
 	if !errors.As(err, &busy) || busy.Lock == nil || busy.Lock.Run != "first" {
 		t.Errorf("refused: %v", err)
@@ -61,7 +61,7 @@ func TestAReportOfARunNamesItsRealSender(t *testing.T) {
 		return nil
 	}})
 	r := api.RunReport{Release: "r1", Who: "the king", Origin: api.Origin{Run: "mine", Behalf: "anna"}}
-	if err := NewClient(path).Announce(t.Context(), r); err != nil {
+	if err := NewClient(path, "shop").Announce(t.Context(), r); err != nil {
 		t.Error(err)
 	}
 	if got.Run != "mine" || got.Behalf != "anna" || got.Release != "r1" || got.Who == "the king" || got.Peer == nil {
@@ -69,7 +69,7 @@ func TestAReportOfARunNamesItsRealSender(t *testing.T) {
 	}
 	r.Run = "wrong"
 	var refused *api.RefusedError
-	if err := NewClient(path).Announce(t.Context(), r); !errors.As(err, &refused) || !refused.Usage {
+	if err := NewClient(path, "shop").Announce(t.Context(), r); !errors.As(err, &refused) || !refused.Usage {
 		t.Errorf("refused: %v", err)
 	}
 }

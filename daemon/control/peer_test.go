@@ -20,7 +20,7 @@ func TestEventsArriveAndTheKernelIdentifiesThePeer(t *testing.T) {
 	var steps []string
 	req := api.Request{Kind: api.Switch, Who: "the king"}
 	event := func(ev api.Event) { steps = append(steps, ev.Step) }
-	out, err := NewClient(path).Change(t.Context(), req, event)
+	out, err := NewClient(path, "shop").Change(t.Context(), req, event)
 	if err != nil || len(steps) != 1 || out.Who == "the king" || out.Peer == nil {
 		t.Fatalf("%+v %v %v", out, steps, err)
 	}

@@ -302,6 +302,11 @@ func (h handler) mux() http.Handler {
 			http.Error(w, "the user "+viewer+" may only look at what runs", http.StatusForbidden)
 			return
 		}
+		if own, means := h.c.App(), r.Header.Get(appHeader); means != "" && means != own {
+			w.Header().Set(appHeader, own)
+			http.Error(w, "this is the daemon of the app "+own, http.StatusMisdirectedRequest)
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, requestLimit)
 		mux.ServeHTTP(w, r)
 	})

@@ -24,7 +24,7 @@ func TestAClientThatFollowsIsAcceptedBeforeAnythingHappens(t *testing.T) {
 	})
 	for request, query := range map[string]any{pathLogs: api.LogQuery{Follow: true}, pathAttach: struct{}{}} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		body, err := NewClient(path).call(ctx, http.MethodPost, request, nil, query)
+		body, err := NewClient(path, "shop").call(ctx, http.MethodPost, request, nil, query)
 		if err != nil {
 			t.Errorf("%s: not accepted while nothing happens: %v", request, err)
 		} else if err := body.Close(); err != nil {

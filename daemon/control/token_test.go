@@ -50,7 +50,7 @@ func TestTheEndOfAClientEndsItsChangeWithTheCause(t *testing.T) {
 			path, began, ended := endless(t)
 			ctx, end := context.WithCancelCause(t.Context())
 			gone := make(chan error, 1)
-			go func() { gone <- tc.ask(NewClient(path), ctx) }()
+			go func() { gone <- tc.ask(NewClient(path, "shop"), ctx) }()
 			<-began
 			end(tc.cause)
 			if err := <-ended; !tc.want(err) {
@@ -110,7 +110,7 @@ func TestAClientFollowsAChangeAndCancelsIt(t *testing.T) {
 			return &api.Canceled{Canceled: true}, nil
 		},
 	})
-	c := NewClient(path)
+	c := NewClient(path, "shop")
 	out, err := c.Attach(t.Context(), func(ev api.Event) {
 		got, err := c.Cancel(t.Context(), api.CancelRequest{Why: "wrong release", Origin: api.Origin{Behalf: "anna"}})
 		if err != nil || !got.Canceled || ev.Step != api.StepBoot {
@@ -132,7 +132,7 @@ func TestAFollowerThatIsGoneIsLeft(t *testing.T) {
 	}})
 	ctx, leave := context.WithCancel(t.Context())
 	go func() { <-began; leave() }()
-	if _, err := NewClient(path).Attach(ctx, func(api.Event) {}); !errors.Is(err, context.Canceled) {
+	if _, err := NewClient(path, "shop").Attach(ctx, func(api.Event) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	<-ended
@@ -140,7 +140,7 @@ func TestAFollowerThatIsGoneIsLeft(t *testing.T) {
 
 func TestAFollowerOfADaemonThatDiesIsToldTheNextStep(t *testing.T) {
 	path := hangsUpAfter(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-	_, err := NewClient(path).Attach(t.Context(), func(api.Event) {})
+	_, err := NewClient(path, "shop").Attach(t.Context(), func(api.Event) {})
 	if lost := new(UnreachableError); !errors.As(err, &lost) {
 		t.Errorf("%v", err)
 	}

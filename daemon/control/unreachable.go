@@ -36,6 +36,15 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the reason.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// OtherAppError is the reason if the daemon of another app answers.
+type OtherAppError struct{ App, Answers string }
+
+// Error returns text with the next step.
+func (e *OtherAppError) Error() string {
+	return fmt.Sprintf("the daemon of the app %q answers there, and not that of %q: write another path as `control` "+
+		"into the config of one of them", e.Answers, e.App)
+}
+
 // packaged is the directory of the control sockets of the packaged unit, superctl@.service.
 const packaged = "/run/superctl"
 

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func hangsUpAfter(t *testing.T, answer string) (path string) {
 
 func TestADaemonThatDiesDuringAChangeIsUnreachable(t *testing.T) {
 	path := hangsUpAfter(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n{\"event\":{\"type\":\"begin\"}}")
-	_, err := NewClient(path).Change(t.Context(), api.Request{}, func(api.Event) {})
+	_, err := NewClient(path, "shop").Change(t.Context(), api.Request{}, func(api.Event) {})
 	var unreachable *UnreachableError
 	if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "superctl attach") {
 		t.Errorf("%v", err)
@@ -60,7 +61,7 @@ func TestAnUnreachableDaemonIsReportedWithTheNextStep(t *testing.T) {
 	for path, says := range map[string]string{
 		filepath.Join(dir, "none"): "Is the daemon running?", dead: "Has the daemon died?",
 	} {
-		_, err := NewClient(path).Status(t.Context())
+		_, err := NewClient(path, "shop").Status(t.Context())
 		var unreachable *UnreachableError
 		if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", path, err)
@@ -90,6 +91,25 @@ func TestAnUnreachableDaemonIsReportedWithTheNextStep(t *testing.T) {
 	}
 }
 
+func TestTheDaemonOfAnotherAppIsNotAsked(t *testing.T) {
+	path := serve(t, &app{change: func(context.Context, api.Request, emitter) (*api.Outcome, error) {
+		t.Error("the other app was changed")
+		return &api.Outcome{}, nil
+	}})
+	staging := NewClient(path, "staging")
+	_, errStatus := staging.Status(t.Context())
+	_, errChange := staging.Change(t.Context(), api.Request{Kind: api.Switch, Release: "r1"}, func(api.Event) {})
+	for _, err := range []error{errStatus, errChange} {
+		var unreachable *UnreachableError
+		if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), `the daemon of the app "shop" answers there`) {
+			t.Errorf("error %v", err)
+		}
+	}
+	if _, err := NewClient(path, "").Status(t.Context()); err != nil { // a client that looks for apps
+		t.Error(err)
+	}
+}
+
 // FuzzAnswer checks that a client returns an outcome or an error for any answer of a daemon.
 func FuzzAnswer(f *testing.F) {
 	f.Add(`{"event":{"type":"begin","step":"boot"}}` + "\n" + `{"outcome":{"outcome":"done"}}`)
@@ -114,7 +134,7 @@ func FuzzAnswer(f *testing.F) {
 			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 			_ = conn.Close()
 		}()
-		out, err := NewClient(path).Change(t.Context(), api.Request{}, func(api.Event) {})
+		out, err := NewClient(path, "shop").Change(t.Context(), api.Request{}, func(api.Event) {})
 		if out == nil && err == nil {
 			t.Error("neither an outcome nor an error")
 		}

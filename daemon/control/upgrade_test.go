@@ -44,13 +44,13 @@ func TestARequestThatMeetsAnUpgradeGoesToTheNextDaemon(t *testing.T) {
 	}
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		out, err := NewClient(path).Change(t.Context(), api.Request{Kind: api.Switch, Release: "r2"}, func(api.Event) {})
+		out, err := NewClient(path, "shop").Change(t.Context(), api.Request{Kind: api.Switch, Release: "r2"}, func(api.Event) {})
 		if err != nil || out.Result != api.Done {
 			t.Errorf("switch: %+v, %v", out, err)
 		}
 	})
 	asking.Go(func() {
-		out, err := NewClient(path).Signal(t.Context(), api.SignalRequest{Process: "web"})
+		out, err := NewClient(path, "shop").Signal(t.Context(), api.SignalRequest{Process: "web"})
 		if err != nil || out == nil {
 			t.Errorf("signal: %+v, %v", out, err)
 		}

@@ -23,6 +23,10 @@ const Version = "1"
 // versionHeader carries Version in both directions.
 const versionHeader = "Superctl-Api"
 
+// appHeader carries the name of the app that a client means, and in the answer to a request for another
+// app that of the daemon: the config of a copied site may still name the control socket of the original.
+const appHeader = "Superctl-App"
+
 // tokenHeader carries the token by which the client of a change can withdraw it. An older daemon ignores
 // it, and cancels when the connection ends.
 const tokenHeader = "Superctl-Token"
@@ -47,6 +51,8 @@ const (
 
 // Controller executes the requests; *supervisor.Supervisor does most of that.
 type Controller interface {
+	// App returns the name of the app.
+	App() string
 	Status() api.Status
 	Measures() api.Measures
 	// History returns the newest changes, newest first.

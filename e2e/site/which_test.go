@@ -210,3 +210,24 @@ func TestStatusReportsARemovedLiveRelease(t *testing.T) {
 	a.Command("status").Says("degraded", "r2 no longer exists", "r1 no longer exists")
 	a.Command("check").Want(1).Says("r2 no longer exists", "r1 no longer exists")
 }
+
+// cp shop.toml staging.toml, and all was changed in it but `control`.
+func TestACopiedConfigDoesNotReachTheOriginalsDaemon(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1")
+	a.Start("")
+	config, err := os.ReadFile(a.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := strings.Replace(string(config), `app = "`+a.Name+`"`, `app = "staging"`, 1)
+	a.WriteFile("copied.toml", copied)
+	other := `the daemon of the app "` + a.Name + `" answers there, and not that of "staging"`
+	a.Command("--config", a.Path("copied.toml"), "switch", "r1").Want(3).Says(other)
+	a.Command("--config", a.Path("copied.toml"), "status").Want(3).Says(other)
+	a.Command("--config", a.Path("copied.toml"), "check").Want(1).Says("FAIL  control socket "+a.Control(), other)
+	if st := a.Status(); st.Release != "" {
+		t.Errorf("%s is live in the original", st.Release)
+	}
+}
