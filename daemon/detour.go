@@ -32,6 +32,9 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 		return nil, err
 	}
 	d := &detours{paths: paths, dir: dir, seen: make(map[string]bool)}
+	if err := d.places(c, r); err != nil {
+		return nil, err
+	}
 	d.variables("the environment", environment(c, r, c.User, "", nil))
 	for i := range c.Processes {
 		p := &c.Processes[i]

@@ -171,6 +171,59 @@ func TestAPathToAnotherReleaseIsRefusedWhereverItIs(t *testing.T) {
 	}
 }
 
+// After a switch, clients would look for the socket in the new release.
+func TestASocketInAReleaseIsRefused(t *testing.T) {
+	for name, c := range map[string]struct{ path, says string }{
+		"through current":             {"DIR/current/web.sock", "leads through DIR/current, which is another release after each switch"},
+		"in a release":                {"DIR/releases/r1/web.sock", "is in release r1"},
+		"in the new release":          {"DIR/releases/r2/web.sock", "is in release r2"},
+		"a link that r2 lacks":        {"DIR/current/only-r1/web.sock", "leads through DIR/current"},
+		"a link that each has":        {"DIR/current/shared/web.sock", ""},
+		"beside the releases":         {"DIR/web.sock", ""},
+		"among them, in no release":   {"DIR/releases/run/web.sock", ""},
+		"a directory that is missing": {"DIR/run/web.sock", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := site(t, nil)
+			for _, link := range []string{"r1/only-r1", "r1/shared", "r2/shared"} {
+				if err := os.Symlink(dir, filepath.Join(dir, "releases", link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Mkdir(filepath.Join(dir, "releases/run"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			found := strings.Join(detoursOf(t, dir, "[listen.sock]\naddress = \"unix:"+c.path+"\"\n"+web("gunicorn shop")), "\n")
+			if c.says == "" && found != "" {
+				t.Errorf("%q", found)
+			}
+			says := strings.ReplaceAll(c.says, "DIR", dir)
+			if c.says != "" && (!strings.HasPrefix(found, "listen.sock.address: unix:") || !strings.Contains(found, says)) {
+				t.Errorf("%q does not say %q", found, says)
+			}
+		})
+	}
+}
+
+func TestAStateInAReleaseIsRefused(t *testing.T) {
+	dir := site(t, nil)
+	text := strings.ReplaceAll("app = \"shop\"\nreleases = \"DIR/releases\"\ncurrent = \"DIR/current\"\nstate = \"DIR/current/state\"\n"+
+		"control = \"DIR/releases/r1/c.sock\"\nlog = \"DIR/releases/r1/log\"\n[process.a]\ncommand = \"sleep 1\"\n", "DIR", dir)
+	c, err := config.Parse(filepath.Join(dir, "shop.toml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := FindDetours(c, releases.Release{})
+	if err != nil || len(found) != 3 {
+		t.Fatalf("%v %q", err, found)
+	}
+	for i, key := range []string{"state: ", "control: ", "log: "} {
+		if !strings.HasPrefix(found[i], key) {
+			t.Errorf("%q does not begin with %q", found[i], key)
+		}
+	}
+}
+
 func TestAVirtualenvOfAnotherReleaseIsRefused(t *testing.T) {
 	dir := site(t, nil)
 	if err := os.RemoveAll(filepath.Join(dir, "releases/r2/venv")); err != nil {
