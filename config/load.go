@@ -199,11 +199,33 @@ func (l *loader) listeners() {
 		l.owner(key, t.Owner, t.Group)
 		l.c.Listen = append(l.c.Listen, li)
 	}
+	l.overlaps()
+}
+
+// overlaps refuses a listener that would get the connections of another, or of the control socket.
+func (l *loader) overlaps() {
 	for i, a := range l.c.Listen {
+		key := "listen." + a.Name + ".address"
+		if path := a.Address.Path(); path != "" && path == l.c.Control {
+			l.at(key, "%q is the control socket of superctl: choose another path", a.Address)
+		}
 		for _, b := range l.c.Listen[:i] {
-			if l.f.Listen[a.Name].Address == l.f.Listen[b.Name].Address && l.f.Listen[a.Name].Address != "" {
-				l.at("listen."+a.Name+".address",
-					"listen.%s has the same address: one listener is enough for both names", b.Name)
+			switch {
+			case a.Address.String() == "":
+			case a.Address.String() == b.Address.String():
+				l.at(key, "listen.%s has the same address: one listener is enough for both names", b.Name)
+			case a.Address.Same(b.Address):
+				l.at(key, "listen.%s has the same address as listen.%s, which is written %q: one listener is enough for both "+
+					"names", a.Name, b.Name, b.Address)
+			case a.Address.Overlaps(b.Address):
+				both := ""
+				for _, wide := range []string{a.Address.String(), b.Address.String()} {
+					if strings.HasPrefix(wide, "[::]:") {
+						both = fmt.Sprintf(" (%q serves IPv4 too)", wide)
+					}
+				}
+				l.at(key, "%q overlaps listen.%s, %q, and would get its connections: leave one out%s, or choose another port",
+					a.Address, b.Name, b.Address, both)
 			}
 		}
 	}

@@ -57,6 +57,17 @@ func (a Address) Path() string {
 	return a.path
 }
 
+// Same reports whether two texts mean one address, such as localhost:8000 and 127.0.0.1:8000.
+func (a Address) Same(b Address) bool {
+	a.text, b.text = "", ""
+	return a == b
+}
+
+// Overlaps reports whether connections to one address could reach a listener on the other.
+func (a Address) Overlaps(b Address) bool {
+	return Listening{Addr: a.tcp, Path: a.path}.Overlaps(b) || Listening{Addr: b.tcp, Path: b.path}.Overlaps(a)
+}
+
 func (a *Address) parse(text string) error {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		a.network, a.path = unixNet, path
@@ -100,10 +111,12 @@ func checkPath(path string) error {
 		return errors.New("the path is not absolute: write unix:/run/NAME/web.sock")
 	case strings.ContainsRune(path, 0):
 		return errors.New("the path has a NUL byte in it")
-	case filepath.Clean(path) != path:
-		return fmt.Errorf("write unix:%s", filepath.Clean(path))
 	case path == "/":
 		return errors.New("the path is a directory: write unix:/run/NAME/web.sock")
+	case strings.HasSuffix(path, "/"):
+		return fmt.Errorf("the path is a directory: write unix:%s/web.sock", filepath.Clean(path))
+	case filepath.Clean(path) != path:
+		return fmt.Errorf("write unix:%s", filepath.Clean(path))
 	case len(path) > longestPath:
 		return fmt.Errorf("the path has %d bytes, and the kernel's limit leaves room for %d: choose a shorter one",
 			len(path), longestPath)
@@ -136,6 +149,9 @@ func (a *Address) parseTCP(text string) error {
 
 func splitHostPort(text string) (host, port string, err error) {
 	if strings.Contains(text, "/") && !strings.Contains(text, "%") {
+		if strings.HasPrefix(text, "fd:") {
+			return "", "", errors.New("write systemd:NAME with the FileDescriptorName= of the socket unit")
+		}
 		if scheme, rest, ok := strings.Cut(text, "://"); ok {
 			return "", "", fmt.Errorf("write %s, without %s://", strings.TrimRight(rest, "/"), scheme)
 		}
@@ -154,10 +170,16 @@ func splitHostPort(text string) (host, port string, err error) {
 	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
 		bare = text[1 : len(text)-1]
 	}
-	if ip, err := netip.ParseAddr(bare); err == nil {
+	with := inBrackets(text)
+	switch ip, err := netip.ParseAddr(bare); {
+	case err == nil && with != "":
+		return "", "", fmt.Errorf("an IPv6 address stands in brackets, before the port: write %s, or %s if the port is "+
+			"missing", with, net.JoinHostPort(ip.String(), "8000"))
+	case err == nil:
 		return "", "", fmt.Errorf("the port is missing: write %s", net.JoinHostPort(ip.String(), "8000"))
-	}
-	if strings.Count(text, ":") > 1 && !strings.HasPrefix(text, "[") {
+	case with != "":
+		return "", "", fmt.Errorf("an IPv6 address stands in brackets, before the port: write %s", with)
+	case strings.Count(text, ":") > 1 && !strings.HasPrefix(text, "["):
 		return "", "", errors.New("an IPv6 address stands in brackets: write [::1]:8000")
 	}
 	host, port, err = net.SplitHostPort(text)
@@ -165,6 +187,22 @@ func splitHostPort(text string) (host, port string, err error) {
 		return "", "", errors.New("write IP:PORT, unix:/PATH or systemd:NAME")
 	}
 	return host, port, nil
+}
+
+// inBrackets returns an IPv6 address and its port as they are written, or "" if the text is not of these
+// two with missing brackets, as in ::1:8000, or a missing colon, as in [::1]8000.
+func inBrackets(text string) string {
+	at := strings.LastIndexAny(text, ":]")
+	if at < 0 || strings.Contains(text, "]:") {
+		return ""
+	}
+	host := strings.TrimPrefix(text[:at], "[")
+	ip, err := netip.ParseAddr(host)
+	port, errPort := strconv.ParseUint(text[at+1:], 10, 16)
+	if err != nil || errPort != nil || !ip.Is6() {
+		return ""
+	}
+	return net.JoinHostPort(ip.String(), strconv.FormatUint(port, 10))
 }
 
 // parseHost parses the host part. It does not resolve names: a name may resolve differently at the

@@ -129,6 +129,9 @@ func (in *Inherited) find(a Address) (fd int, err error) {
 		}
 	}
 	switch {
+	case len(there) == 0 && len(in.Names()) == 0:
+		return -1, fmt.Errorf("systemd passed no socket: is there a socket unit with FileDescriptorName=%s, and was the "+
+			"daemon started by it?", a.name)
 	case len(there) == 0:
 		return -1, fmt.Errorf("systemd passed no socket named %q, only %q: is FileDescriptorName=%s in the socket "+
 			"unit, and was the daemon started by it?", a.name, in.Names(), a.name)

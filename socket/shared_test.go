@@ -243,7 +243,7 @@ func TestDescriptorsOfOneNameDifferByAddress(t *testing.T) {
 		fails(t, err, want)
 	}
 	_, err := New(Options{Name: "web", Address: address(t, "systemd:web")})
-	fails(t, err, "systemd passed no socket")
+	fails(t, err, "systemd passed no socket: is there a socket unit with FileDescriptorName=web")
 }
 
 func TestADescriptorThatDoesNotListenIsRefused(t *testing.T) {
