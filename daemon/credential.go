@@ -22,6 +22,7 @@ import (
 type credentialSource struct {
 	dir  string                            // systemd's directory for the daemon; "" = no credentials, or not a daemon
 	used func() ([]supervisor.Plan, error) // the plans of the daemon's generations; nil = not a daemon
+	live bool                              // not a daemon: those of the live release, not the newest
 	log  *zap.Logger                       // of the daemon
 }
 
@@ -35,7 +36,7 @@ func (s credentialSource) directory(c *config.Config, u *config.User) (string, e
 	copies := copiesOf(c)
 	switch {
 	case s.used == nil:
-		return outside(c, copies, uid), nil
+		return s.outside(c, uid), nil
 	case s.dir == "":
 		return "", nil
 	case credentials.InMemory(copies.Dir):
@@ -52,22 +53,27 @@ func (s credentialSource) own(c *config.Config) string {
 	if s.used != nil {
 		return s.dir
 	}
-	return outside(c, copiesOf(c), os.Geteuid())
+	return s.outside(c, os.Geteuid())
 }
 
 // outside returns the directory of credentials for a program that is not started by the daemon: the
-// credentials of this command, if it runs as the user, else the newest copy that a daemon made for
-// the user or, for root, for the daemon's user.
-func outside(c *config.Config, copies credentials.Store, uid int) string {
+// credentials of this command, if it runs as the user, else the copy that a daemon made for the user
+// or, for root, for the daemon's user.
+func (s credentialSource) outside(c *config.Config, uid int) string {
 	own := os.Getenv(credentials.Variable)
 	if own != "" && uid == os.Geteuid() {
 		return own
 	}
-	if dir := copies.Newest(uid); dir != "" {
+	copies := copiesOf(c)
+	copyFor := copies.Newest
+	if s.live {
+		copyFor = copies.Live
+	}
+	if dir := copyFor(uid); dir != "" {
 		return dir
 	}
 	if owner, ok, err := supervisor.StateOwner(c.State); err == nil && ok {
-		if dir := copies.Newest(int(owner)); dir != "" {
+		if dir := copyFor(int(owner)); dir != "" {
 			return dir
 		}
 	}
@@ -79,7 +85,7 @@ func (s credentialSource) check(c *config.Config, u *config.User) error {
 	dir := s.dir
 	if s.used == nil {
 		uid, _ := u.IDs()
-		dir = outside(c, copiesOf(c), uid)
+		dir = s.outside(c, uid)
 	}
 	return c.CheckCredentials(func(name string) error {
 		if dir == "" && s.used == nil {
@@ -111,19 +117,26 @@ func (s credentialSource) removeUnused(c *config.Config, plan supervisor.Plan) {
 	}
 	var dirs []string
 	for _, p := range append(plans, plan) {
-		lists := [][]string{p.Hooks.Env}
-		for i := range p.Processes {
-			lists = append(lists, p.Processes[i].Env)
-		}
-		for _, kv := range slices.Concat(lists...) {
-			if dir, ok := strings.CutPrefix(kv, credentials.Variable+"="); ok {
-				dirs = append(dirs, dir)
-			}
-		}
+		dirs = append(dirs, credentialDirs(&p)...)
 	}
 	if err := copiesOf(c).RemoveExcept(dirs); err != nil {
 		s.log.Error("remove unused copies of credentials", zap.Error(err))
 	}
+}
+
+// credentialDirs returns the directories of credentials that the programs of a plan use.
+func credentialDirs(plan *supervisor.Plan) []string {
+	var dirs []string
+	lists := [][]string{plan.Hooks.Env}
+	for i := range plan.Processes {
+		lists = append(lists, plan.Processes[i].Env)
+	}
+	for _, kv := range slices.Concat(lists...) {
+		if dir, ok := strings.CutPrefix(kv, credentials.Variable+"="); ok {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 // CheckCredentials returns an error if a program of u would not find a credential that the config
@@ -134,15 +147,18 @@ func CheckCredentials(c *config.Config, u *config.User) error { return credentia
 // commands other than the daemon.
 func Credentials(c *config.Config, u *config.User) string {
 	uid, _ := u.IDs()
-	return outside(c, copiesOf(c), uid)
+	return credentialSource{}.outside(c, uid)
 }
 
 // EnvironmentOf returns the environment of a program of the release. It is for commands other than
-// the daemon.
+// the daemon. Credentials are those of the live release, unless the config has come to use others since.
 func EnvironmentOf(c *config.Config, r releases.Release, u *config.User) (Environ, error) {
-	var source credentialSource
+	source := credentialSource{live: true}
 	if err := source.check(c, u); err != nil {
-		return nil, err
+		source.live = false
+		if err := source.check(c, u); err != nil {
+			return nil, err
+		}
 	}
 	dir, err := source.directory(c, u)
 	if err != nil {

@@ -128,16 +128,16 @@ func (p *planner) clearSecrets(used []string) error {
 
 // values are what the supervisor does with the values of secrets.command.
 func (p *planner) values() supervisor.Values {
-	return supervisor.Values{Dir: valuesDir(p.running), Read: p.readValues, Unused: p.clearSecrets, Live: p.markSecrets}
+	return supervisor.Values{Dir: valuesDir(p.running), Read: p.readValues, Unused: p.clearSecrets, Live: p.markLive}
 }
 
-// markSecrets implements the supervisor's Live.
-func (p *planner) markSecrets(files []string) error {
-	store := secretsOf(p.running)
-	if store.Dir == "" || len(files) == 0 {
-		return nil
+// markLive implements the supervisor's Live.
+func (p *planner) markLive(plan *supervisor.Plan) error {
+	err := copiesOf(p.running).MarkLive(credentialDirs(plan))
+	if store := secretsOf(p.running); store.Dir != "" {
+		err = errors.Join(err, store.MarkLive(dirsOf(plan.SecretFiles())))
 	}
-	if err := store.MarkLive(dirsOf(files)); err != nil {
+	if err != nil {
 		return fmt.Errorf("superctl exec may run with the secrets of another release: %w", err)
 	}
 	return nil

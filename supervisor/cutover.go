@@ -123,7 +123,7 @@ func (c *change) point(plan *Plan) {
 		}
 	}
 	if c.owner.opt.Values.Live != nil {
-		if err := c.owner.opt.Values.Live(plan.secretFiles()); err != nil {
+		if err := c.owner.opt.Values.Live(plan); err != nil {
 			c.warn("%v", err)
 		}
 	}

@@ -133,9 +133,9 @@ type Values struct {
 	// Unused removes the files of worker.Secrets except those in use; nil for never. It is called while
 	// something runs.
 	Unused func(used []string) error
-	// Live records which files of worker.Secrets the live release has. It is called after Point; nil = no
+	// Live records which secrets and credentials the live release has. It is called after Point; nil = no
 	// record is kept.
-	Live func(files []string) error
+	Live func(*Plan) error
 }
 
 // Target is what Resolve is to find.

@@ -143,7 +143,7 @@ func (mf *memoryFiles) valuesInUse() map[string]bool {
 	used := make(map[string]bool)
 	use := func(p *Plan) {
 		used[p.Values] = true
-		for _, path := range p.secretFiles() {
+		for _, path := range p.SecretFiles() {
 			used[path] = true
 		}
 	}
@@ -156,8 +156,8 @@ func (mf *memoryFiles) valuesInUse() map[string]bool {
 	return used
 }
 
-// secretFiles are the files with the values of variables that the plan does not have itself.
-func (p *Plan) secretFiles() []string {
+// SecretFiles returns the files with the values of variables that the plan does not have itself.
+func (p *Plan) SecretFiles() []string {
 	files := slices.Collect(maps.Values(p.Hooks.Secrets))
 	for i := range p.Processes {
 		files = slices.AppendSeq(files, maps.Values(p.Processes[i].Secrets))

@@ -10,8 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"superctl/e2e/apps"
 	"superctl/e2e/harness"
 )
+
+// loadCredential is the drop-in that gives the unit the credential of secret.
+const loadCredential = "[Service]\nLoadCredential=secret-key:/etc/superctl/secret-key\n"
 
 // secrets returns the unit's credential as a worker has it: in its environment and in the file.
 func (s *Site) secrets(t *testing.T) string {
@@ -37,12 +41,11 @@ func (s *Site) secret(t *testing.T, value string) {
 }
 
 func TestWorkersKeepTheUnitsCredentials(t *testing.T) {
-	const load = "[Service]\nLoadCredential=secret-key:/etc/superctl/secret-key\n"
 	root, err := os.ReadFile(filepath.Join(sources(), "..", "..", "packaging", "systemd", "examples", "root.conf"))
 	must(t, err)
 	for name, c := range map[string]struct{ unit, user string }{
-		"a daemon of the app's user":              {unit: load},
-		"a daemon of root with workers of others": {unit: string(root) + load, user: "user = \"shop\"\n"},
+		"a daemon of the app's user":              {unit: loadCredential},
+		"a daemon of root with workers of others": {unit: string(root) + loadCredential, user: "user = \"shop\"\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, Options{Units: dropIn(t, c.unit)}, "r1")
@@ -127,4 +130,27 @@ func TestWorkersKeepTheUnitsCredentials(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestExecHasTheCredentialsOfTheLiveRelease(t *testing.T) {
+	s := newSite(t, Options{Units: dropIn(t, loadCredential)}, "r1")
+	must(t, s.Release("r2", apps.Behaviour{Fault: apps.ImportError}))
+	s.Edit(t, "[process.web]", "[env]\nSECRET_KEY = { credential = \"secret-key\" }\n\n[process.web]")
+	s.secret(t, "first-secret")
+	s.Run("systemctl", "start", unit).Want(0)
+	s.Superctl("switch", "r1").Want(0)
+	has := func(when, want string) {
+		t.Helper()
+		got := s.Superctl("exec", "--", "sh", "-c", `echo "$SECRET_KEY and $(cat "$CREDENTIALS_DIRECTORY/secret-key")"`)
+		if want += " and " + want + "\n"; got.Want(0).Stdout != want {
+			t.Errorf("%s: exec has %q, want %q", when, got.Stdout, want)
+		}
+	}
+	s.secret(t, "second-secret")
+	s.Run("systemctl", "restart", unit).Want(0)
+	has("after a restart, with the same workers", "first-secret")
+	s.Superctl("switch", "r2").Want(1)
+	has("after a refused switch", "first-secret")
+	s.Superctl("reload").Want(0)
+	has("after a reload", "second-secret")
 }
