@@ -7,6 +7,7 @@ package metrics
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -152,8 +153,16 @@ func (s *sender) generations(name string, st *api.Status) {
 	}
 }
 
-// changes sends the totals of the changes.
+// changes sends the totals of the changes. Those of deploys are there from the beginning: Prometheus sees
+// no increase in a counter whose first value is 1.
 func (s *sender) changes(name string, totals []api.ChangeTotal) {
+	for _, kind := range []string{"switch", "rollback", "reload"} {
+		for _, outcome := range []api.Result{api.Done, api.Aborted, api.Reverted} {
+			if !slices.ContainsFunc(totals, func(t api.ChangeTotal) bool { return t.Kind == kind && t.Outcome == outcome }) {
+				s.counter(s.changeCount, 0, name, kind, string(outcome))
+			}
+		}
+	}
 	for _, t := range totals {
 		buckets := make(map[float64]uint64)
 		for i, bound := range api.ChangeBounds() {

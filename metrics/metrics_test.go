@@ -76,6 +76,9 @@ func TestAnAppIsDescribedByMetrics(t *testing.T) {
 		`superctl_generation_memory_bytes{app="shop",generation="7",process="web",release="r41"} 150`,
 		`superctl_worker_restarts_total{app="shop",generation="7",process="web",release="r41",worker="0"} 2`,
 		`superctl_changes_total{app="shop",kind="switch",outcome="done"} 2`,
+		// increase() of a counter that begins at 1 is 0: an alert must see the 0 before the first revert
+		`superctl_changes_total{app="shop",kind="switch",outcome="reverted"} 0`,
+		`superctl_changes_total{app="shop",kind="reload",outcome="aborted"} 0`,
 		`superctl_change_duration_seconds_bucket{app="shop",kind="switch",outcome="done",le="2.5"} 0`,
 		`superctl_change_duration_seconds_bucket{app="shop",kind="switch",outcome="done",le="5"} 2`,
 		`superctl_change_duration_seconds_sum{app="shop",kind="switch",outcome="done"} 9`,
