@@ -209,8 +209,9 @@ func writeProcesses(w io.Writer, st *api.Status, p terminal.Palette) {
 		if ps.Wanted != ps.Configured {
 			notes = append(notes, fmt.Sprintf("scaled to %d (config: %d)", ps.Wanted, ps.Configured))
 		}
-		if !ps.Paused && ps.Ready != ps.Wanted && st.Changing == nil {
-			notes = append(notes, p.Yellow(fmt.Sprintf("%d of %d ready", ps.Ready, ps.Wanted)))
+		ready := fmt.Sprintf("%d of %d ready", ps.Ready, ps.Wanted)
+		if !ps.Paused && ps.Ready != ps.Wanted && st.Changing == nil && !strings.Contains(st.Reason, ps.Name+": "+ready) {
+			notes = append(notes, p.Yellow(ready))
 		}
 		if len(notes) > 0 {
 			fmt.Fprintf(w, "  %s: %s\n", ps.Name, strings.Join(notes, ", "))

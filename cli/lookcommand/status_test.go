@@ -98,6 +98,23 @@ func TestTheStatusSaysWhyTheFirstStartFails(t *testing.T) {
 	}
 }
 
+func TestTheStatusSaysOnceHowManyWorkersAreReady(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for reason, want := range map[string]int{
+		"web: 0 of 1 ready: web.0 ended after 1.0 s: exit code 3 (started again 5 times)": 1,
+		"listener web: the kernel cannot steer": 1,
+	} {
+		b := terminal.NewText(80)
+		writeStatus(b, &api.Status{
+			App: "shop", Release: "r1", Health: "down", Reason: reason, Version: version.String(), Since: now,
+			Processes: []api.ProcessStatus{{Name: "web", Wanted: 1, Configured: 1}},
+		}, false, now)
+		if got := strings.Count(b.String(), "0 of 1 ready"); got != want {
+			t.Errorf("%d times, want %d:\n%s", got, want, b)
+		}
+	}
+}
+
 func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	b := terminal.NewText(80)
