@@ -230,7 +230,11 @@ func (d *daemon) listen() (*control.Server, error) {
 			return server, err
 		}
 	}
-	return control.Listen(d.config.Control, controlGroup(d.config), c)
+	server, err := control.Listen(d.config.Control, controlGroup(d.config), c)
+	if err != nil {
+		return nil, unwritable(err, "control", "RUNTIME_DIRECTORY")
+	}
+	return server, nil
 }
 
 func (d *daemon) useControl(f func(fd int) error) error {

@@ -25,12 +25,12 @@ type stateLock struct{ file, dir *os.File }
 // lockState locks a state directory, and creates it if it is missing.
 func lockState(dir string) (*stateLock, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, unwritable(fmt.Errorf("create state directory: %w", err))
+		return nil, unwritable(fmt.Errorf("create state directory: %w", err), "state", "STATE_DIRECTORY")
 	}
 	path := filepath.Join(dir, supervisor.LockName)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, unwritable(fmt.Errorf("open lock: %w", err))
+		return nil, unwritable(fmt.Errorf("open lock: %w", err), "state", "STATE_DIRECTORY")
 	}
 	l := &stateLock{file: file}
 	if err := l.lock(file); err != nil {
@@ -52,14 +52,14 @@ func lockApp(c *config.Config) (*stateLock, error) {
 	return l, nil
 }
 
-// unwritable adds the next step to the error of a state directory that this user cannot write, as in
-// a container with a read-only root file system.
-func unwritable(err error) error {
+// unwritable adds the next step to the error of a directory that this user cannot write, as in a
+// container with a read-only root file system: the key of the config and the variable that set it.
+func unwritable(err error, key, variable string) error {
 	if !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
 		return err
 	}
 	return fmt.Errorf(
-		"%w: set state in the config, or $STATE_DIRECTORY, to a directory that user %d can write", err, os.Geteuid(),
+		"%w: set %s in the config, or $%s, to a directory that user %d can write", err, key, variable, os.Geteuid(),
 	)
 }
 

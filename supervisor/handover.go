@@ -38,7 +38,7 @@ type handover struct {
 // on as if nothing had been. It is refused during a change.
 func (ho *handover) upgrade(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
 	if ho.opt.Renew.HandOver == nil {
-		return nil, &RefusedError{Err: errors.New("this daemon cannot be upgraded in place")}
+		return nil, &RefusedError{Err: errors.New("the daemon is process 1, and its end would end the container: update superctl with the image")}
 	}
 	u := upgrading{handover: ho, emit: emit, out: &Outcome{
 		Kind: string(Upgrade), Result: Aborted, Who: req.Who, Origin: req.Origin, Started: time.Now(),

@@ -246,6 +246,9 @@ func (p *podman) switches(name string, options []string) {
 	if res := requests.Stop(); len(res.Failed()) > 0 {
 		p.t.Errorf("lost requests: %v\n%s", res, p.podman("logs", name))
 	}
+	if out, code := p.run("exec", name, "superctl", "upgrade"); code != 1 || !strings.Contains(out, "with the image") {
+		p.t.Errorf("upgrade: exit code %d\n%s", code, out)
+	}
 	if st := p.status(name); st.Listeners[0].Gate != "steer" || len(st.Troubles) > 0 {
 		p.t.Errorf("status: %+v", st)
 	}
@@ -319,7 +322,14 @@ func (p *podman) isRefused() {
 			"signals", p.refusing("signals", `{"names": ["pidfd_open"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}`),
 			"allow both in the seccomp profile",
 		},
-		{"nowhere", "--env=STATE_DIRECTORY=/srv/shop/state", "to a directory that user 1000 can write"},
+		{
+			"stateless", "--env=STATE_DIRECTORY=/srv/shop/state",
+			"set state in the config, or $STATE_DIRECTORY, to a directory that user 1000 can write",
+		},
+		{
+			"closed", "--env=RUNTIME_DIRECTORY=/srv/shop/run",
+			"set control in the config, or $RUNTIME_DIRECTORY, to a directory that user 1000 can write",
+		},
 	} {
 		out, code := p.run(append(append([]string{"run"}, hardened(c.name)...), c.option, "shop:r1")...)
 		if code != 1 || !strings.Contains(out, c.says) {
