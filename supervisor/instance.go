@@ -243,6 +243,7 @@ func (in *instance) becomeReady() {
 		if in.healthy = !asks; asks {
 			in.prove()
 		}
+		in.maybeReady() // an adopted one may have said READY=1 to an earlier daemon
 		return
 	}
 	in.healthy, in.notified = true, true

@@ -142,3 +142,32 @@ func TestAFoundWorkerNamesNoFileButItsOwn(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAdoptedWorkerThatHasSaidReadyServesOn(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		w.plan = func(p Plan) Plan {
+			p.Processes[0].Notify, p.Processes[0].Health = true, nil
+			return p
+		}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		go func() {
+			time.Sleep(5 * time.Second)
+			s.post(func() {
+				s.mailbox.deliver(worker.Message{Lineage: []int{w.newest("r1").pid}, Fields: map[string]string{"READY": "1"}})
+			})
+		}()
+		want(t, s, switchTo(t, s, "r1"), Done, "r1")
+		respawned := w.respawnUnsaved() // it says READY=1 to this daemon, and the next one cannot know that
+		leaveNow(s)
+		stop()
+		s, stop = w.supervisor(dir)
+		defer stop()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if st := s.Status(); st.Health != HealthOK || !respawned[0].alive() {
+			t.Errorf("alive: %t; %+v", respawned[0].alive(), st)
+		}
+	})
+}
