@@ -264,10 +264,7 @@ func (rc *recovery) adoptLive(st *state) error {
 		return nil
 	}
 	half := rc.halfRolled(st)
-	serves := slices.ContainsFunc(g.instances, func(in *instance) bool {
-		return in.w != nil && len(in.proc.Listen) > 0
-	})
-	if half == nil && len(g.listeners()) == 0 && !serves && g.hasListeners() {
+	if half == nil && len(g.listeners()) == 0 && !g.hasSurvived() {
 		// Neither listeners nor workers have survived: there is nothing to go on with, but for the
 		// generation that an interrupted change came from.
 		if g.lost = rc.servesStill(st); !g.lost {
@@ -354,6 +351,11 @@ func (rc *recovery) sibling(lost *generation) *generation {
 	return nil
 }
 
-func (g *generation) hasListeners() bool {
-	return slices.ContainsFunc(g.plan.Processes, func(p Process) bool { return len(p.Listen) > 0 })
+// hasSurvived reports whether a worker of an adopted generation runs that has listeners, or any worker if
+// the app has none.
+func (g *generation) hasSurvived() bool {
+	without := len(g.plan.listeners()) == 0
+	return slices.ContainsFunc(g.instances, func(in *instance) bool {
+		return in.w != nil && (without || len(in.proc.Listen) > 0)
+	})
 }

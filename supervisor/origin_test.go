@@ -176,33 +176,41 @@ func TestADeathWhileNoDaemonRunsEndsTheProbation(t *testing.T) {
 }
 
 func TestAfterALossOfAllOnProbationTheReleaseBeforeStarts(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		dir := t.TempDir()
-		s, stop := w.supervisor(dir)
-		switchTo(t, s, "r1")
-		go func() {
-			_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "r2"}, func(Event) {})
-		}()
-		time.Sleep(5 * time.Second) // it is on probation
-		s.Leave()
-		stop()
-		for _, p := range w.processes() { // as when the machine starts again
-			p.die(worker.Exit{})
-		}
-		var told []Outcome
-		w.options = func(o *Options) {
-			o.Inherited, o.Handed = nil, nil
-			o.Tell = func(out Outcome) { told = append(told, out) }
-		}
-		s, stop = w.supervisor(dir)
-		time.Sleep(time.Minute)
-		if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
-			t.Errorf("%q is live, %s: %s", st.Release, st.Health, st.Reason)
-		}
-		stop()
-		if len(told) != 1 || told[0].Result != Reverted || told[0].Release != "r2" {
-			t.Errorf("%+v", told)
-		}
-	})
+	for name, plan := range map[string]func(Plan) Plan{"with a listener": nil, "without one": onlyBackground} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+				w.plan = plan
+				dir := t.TempDir()
+				s, stop := w.supervisor(dir)
+				switchTo(t, s, "r1")
+				go func() {
+					_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "r2"}, func(Event) {})
+				}()
+				time.Sleep(5 * time.Second) // it is on probation
+				s.Leave()
+				stop()
+				for _, p := range w.processes() { // as when the machine starts again
+					p.die(worker.Exit{})
+				}
+				var told []Outcome
+				w.options = func(o *Options) {
+					o.Inherited, o.Handed = nil, nil
+					o.Tell = func(out Outcome) { told = append(told, out) }
+					if plan != nil {
+						o.Unused = []string{"web"}
+					}
+				}
+				s, stop = w.supervisor(dir)
+				time.Sleep(time.Minute)
+				if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
+					t.Errorf("%q is live, %s: %s", st.Release, st.Health, st.Reason)
+				}
+				stop()
+				if len(told) != 1 || told[0].Result != Reverted || told[0].Release != "r2" {
+					t.Errorf("%+v", told)
+				}
+			})
+		})
+	}
 }
