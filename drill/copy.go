@@ -192,6 +192,7 @@ func (s *copied) restart(ctx context.Context) error {
 		env = append(env, "CREDENTIALS_DIRECTORY="+s.opt.Credentials)
 	}
 	w, err := worker.StartDaemon(
+		ctx,
 		worker.Command{
 			Args: []string{s.opt.Binary, "--config", s.path("superctl.toml"), "daemon"}, Env: env,
 			Dir: s.dir,

@@ -10,7 +10,7 @@ import (
 
 // system is the edge to the operating system, for tests in virtual time.
 type system struct {
-	start  func(worker.Spec) (process, error)
+	start  func(context.Context, worker.Spec) (process, error)
 	output func(path string, user *worker.Credential) (output, error)
 	run    func(ctx context.Context, c worker.Command, line func(string)) error
 	adopt  func(ws workerState, pidfd int) (process, error)

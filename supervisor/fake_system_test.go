@@ -117,7 +117,7 @@ func (f *fakeSystem) write(path string, data []byte) error {
 }
 
 // start checks that a worker gets what belongs to its place: its own pipe, flag and listeners.
-func (f *fakeSystem) start(spec worker.Spec) (process, error) {
+func (f *fakeSystem) start(ctx context.Context, spec worker.Spec) (process, error) {
 	who := fmt.Sprintf("%s.%d of generation %d", spec.Process, spec.Instance, spec.Generation)
 	named := spec.Process != "" && spec.Release != "" && spec.Generation > 0 && spec.Instance >= 0
 	if !named || spec.App != f.s.opt.App || spec.Mark != f.s.mark() {
@@ -142,7 +142,7 @@ func (f *fakeSystem) start(spec worker.Spec) (process, error) {
 			return nil, err
 		}
 	}
-	return f.w.start(spec)
+	return f.w.start(ctx, spec)
 }
 
 // ownsPipe fails the test unless the pipe of a worker that starts is open, and its place's own.

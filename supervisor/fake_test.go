@@ -95,7 +95,7 @@ type fakeProc struct {
 	deadline *time.Timer
 }
 
-func (w *world) start(spec worker.Spec) (process, error) {
+func (w *world) start(ctx context.Context, spec worker.Spec) (process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	how := w.releases[spec.Release]
@@ -109,6 +109,9 @@ func (w *world) start(spec worker.Spec) (process, error) {
 		w.mu.Unlock()
 		<-how.startHangs
 		w.mu.Lock()
+		if err := context.Cause(ctx); err != nil {
+			return nil, err // it was killed meanwhile
+		}
 	}
 	if how.startErr != nil {
 		return nil, how.startErr

@@ -32,7 +32,7 @@ func TestFakesRefuseWhatCannotBe(t *testing.T) {
 		spec.Output = path(c, "g2.web.1."+rand.Text())
 		_, _ = c.sys.output(spec.Output, nil)
 		change(&spec)
-		_, _ = c.sys.start(spec)
+		_, _ = c.sys.start(ctx, spec)
 	}
 	saved := func(c scene) workerState {
 		p := c.live

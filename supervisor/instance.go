@@ -154,11 +154,11 @@ func (in *instance) spawn() {
 	}
 	limits, scratch, limit, who := in.proc.limits(), in.scratch, in.proc.StartTimeout, in.String()
 	in.owner.starts.enqueue(in.gen.plan.urgency(in.proc), func() (then func()) {
-		w, err := in.owner.startWithin(limit, func() (process, error) {
+		w, err := in.owner.startWithin(limit, func(ctx context.Context) (process, error) {
 			spec.Cgroup = in.owner.group(spec, limits)
 			spec.Scratch = in.owner.scratch(scratch, spec.User)
 			spec.Requests = in.owner.pages(spec.Flag, spec.User)
-			return in.owner.os.start(spec)
+			return in.owner.os.start(ctx, spec)
 		})
 		in.owner.enter(who)
 		return func() { in.begun(turn, w, err) }
@@ -166,33 +166,34 @@ func (in *instance) spawn() {
 }
 
 // startWithin starts a worker, or gives up after the limit: the kernel may take for ever to load a
-// program from a file system that does not answer. Nothing can end that, so it goes on by itself,
-// and what comes of it in the end is killed.
-func (co *core) startWithin(limit time.Duration, start func() (process, error)) (process, error) {
+// program from a file system that does not answer. What comes of that in the end is killed.
+func (co *core) startWithin(limit time.Duration, start func(context.Context) (process, error)) (process, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit,
+		fmt.Errorf("its program was not loaded within %s: does the file system that it is on answer?", limit))
 	type result struct {
 		w   process
 		err error
 	}
 	started := make(chan result, 1)
 	go func() {
-		w, err := start()
+		w, err := start(ctx)
 		started <- result{w, err}
 	}()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
 	select {
 	case r := <-started:
+		cancel()
 		return r.w, r.err
-	case <-timer.C:
+	case <-ctx.Done():
 	}
 	go func() {
+		defer cancel()
 		if r := <-started; r.err == nil {
 			if err := r.w.KillAll(); err != nil {
 				co.log.Error("kill a worker that was started too late", zap.Int("pid", r.w.PID()), zap.Error(err))
 			}
 		}
 	}()
-	return nil, fmt.Errorf("its program was not loaded within %s: does the file system that it is on answer?", limit)
+	return nil, context.Cause(ctx)
 }
 
 // group makes the control group of a worker that is about to start. One that cannot be made, or not

@@ -286,7 +286,7 @@ func (h *simHandle) KillAll() error {
 }
 
 // startWorker is system.start.
-func (d *simDaemon) startWorker(spec worker.Spec) (process, error) {
+func (d *simDaemon) startWorker(ctx context.Context, spec worker.Spec) (process, error) {
 	if !d.edge(fmt.Sprintf("start g%d %s.%d", spec.Generation, spec.Process, spec.Instance)) {
 		return nil, errSimDead
 	}
@@ -298,6 +298,9 @@ func (d *simDaemon) startWorker(spec worker.Spec) (process, error) {
 		time.Sleep(2 * simStart)
 		if d.isDead() {
 			return nil, errSimDead
+		}
+		if err := context.Cause(ctx); err != nil {
+			return nil, err // it was killed meanwhile
 		}
 	}
 	var h *simHandle

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"math/rand/v2"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +14,9 @@ import (
 // realSystem is the operating system itself.
 func realSystem(groups *cgroup.Tree) system {
 	return system{
-		start: func(spec worker.Spec) (process, error) { return asProcess(worker.Start(spec)) },
+		start: func(ctx context.Context, spec worker.Spec) (process, error) {
+			return asProcess(worker.Start(ctx, spec))
+		},
 		adopt: func(ws workerState, pidfd int) (process, error) {
 			return asProcess(worker.Adopt(ws.PID, ws.StartTime, ws.Tag, pidfd, groups))
 		},

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -12,7 +13,7 @@ import (
 // StartDaemon starts a superctl daemon whose output goes to a file. What a daemon has started
 // outlives it, so unlike Run this ends nothing but what it is told to; who has called AdoptOrphans
 // gets what the daemon leaves behind, and EndOrphans ends that.
-func StartDaemon(c Command, output *os.File) (*Worker, error) {
+func StartDaemon(ctx context.Context, c Command, output *os.File) (*Worker, error) {
 	tag, err := newTag(c.Mark)
 	if err != nil {
 		return nil, err
@@ -23,7 +24,7 @@ func StartDaemon(c Command, output *os.File) (*Worker, error) {
 		return nil, err
 	}
 	var w *Worker
-	if gone := raw.Control(func(fd uintptr) { w, err = start(&o, int(fd), int(fd), nil, tag) }); gone != nil {
+	if gone := raw.Control(func(fd uintptr) { w, err = start(ctx, &o, int(fd), int(fd), nil, tag) }); gone != nil {
 		return nil, gone
 	}
 	if err == nil {

@@ -41,7 +41,7 @@ func TestTheFamilyOfAWorkerIsAllThatItHasStarted(t *testing.T) {
 	defer output.Close()
 	// A child, one with a session of its own, and one whose parent has ended.
 	script := `sleep 600 & echo $! >> "$0"; setsid sh -c 'echo $$ >> "$0"; exec sleep 600' "$0" & (setsid sh -c 'echo $$ >> "$0"; exec sleep 600' "$0" &); echo $$ >> "$0"; wait`
-	w, err := Start(Spec{
+	w, err := Start(t.Context(), Spec{
 		App: "shop", Process: "web", Command: []string{"/bin/sh", "-c", script, path}, Dir: "/", Output: out,
 		Env: []string{"PATH=/usr/bin:/bin"},
 	})

@@ -20,7 +20,7 @@ func TestAWorkerIsFoundAndNoneOfItsChildren(t *testing.T) {
 		Command: []string{"sh", "-c", "setsid sleep 1000 & echo up; wait"},
 		Env:     []string{"PATH=" + os.Getenv("PATH")}, Dir: "/", Output: out, Mark: mark, Flag: "/run/drain/g3.web.1",
 	}
-	w, err := Start(spec)
+	w, err := Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestAWorkerIsMeasuredWithAllThatItHasStarted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err := Start(Spec{
+		w, err := Start(t.Context(), Spec{
 			Command: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/", Output: path,
 			Mark: "measured",
 		})

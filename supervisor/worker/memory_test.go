@@ -31,7 +31,7 @@ func TestMemoryThatProcessesOfAWorkerShareCountsOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := Start(Spec{
+	w, err := Start(t.Context(), Spec{
 		Command: []string{"python3", "-c", sharing}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/", Output: path, Mark: "shared",
 	})
 	if err != nil {

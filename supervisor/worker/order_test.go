@@ -46,7 +46,7 @@ func TestAVariableThatTheKernelRefusesIsNamedAndNotQuoted(t *testing.T) {
 		},
 	} {
 		spec.Env = tt.env
-		_, err := Start(spec)
+		_, err := Start(t.Context(), spec)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%v, want %s", err, tt.want)
 		}

@@ -86,7 +86,7 @@ func TestAGroupIsNotAReapedChilds(t *testing.T) {
 // The number of a process group is free for strangers once its leader is reaped and its last member
 // gone.
 func TestAWorkerKeepsItsPIDUntilItsFamilyIsHunted(t *testing.T) {
-	w, err := Start(Spec{Command: []string{"/bin/true"}, Dir: "/", Mark: "kept"})
+	w, err := Start(t.Context(), Spec{Command: []string{"/bin/true"}, Dir: "/", Mark: "kept"})
 	if err != nil {
 		t.Fatal(err)
 	}

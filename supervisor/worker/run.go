@@ -76,7 +76,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 		Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Secrets: c.Secrets,
 		Dir: c.Dir, User: c.User, Cgroup: c.Cgroup,
 	}
-	w, err := startTo(&o, c.Stdout, writer, tag)
+	w, err := startTo(ctx, &o, c.Stdout, writer, tag)
 	_ = unix.Close(writer)
 	if err != nil {
 		return err
@@ -137,15 +137,15 @@ func (w *Worker) awaitEnd(ctx context.Context) (killed error) {
 }
 
 // startTo starts a command whose stdout is a file, when it is one, and else its stderr.
-func startTo(o *starter.Order, stdout *os.File, stderr int, tag string) (w *Worker, err error) {
+func startTo(ctx context.Context, o *starter.Order, stdout *os.File, stderr int, tag string) (w *Worker, err error) {
 	if stdout == nil {
-		return start(o, stderr, stderr, nil, tag)
+		return start(ctx, o, stderr, stderr, nil, tag)
 	}
 	raw, err := stdout.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	if gone := raw.Control(func(fd uintptr) { w, err = start(o, int(fd), stderr, nil, tag) }); gone != nil {
+	if gone := raw.Control(func(fd uintptr) { w, err = start(ctx, o, int(fd), stderr, nil, tag) }); gone != nil {
 		return nil, gone
 	}
 	return w, err

@@ -12,7 +12,7 @@ func TestALookSeesWhatWasStartedBeforeItWasAskedFor(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			w, err := Start(Spec{Command: []string{"/bin/sleep", "1000"}, Dir: "/", Mark: "look"})
+			w, err := Start(t.Context(), Spec{Command: []string{"/bin/sleep", "1000"}, Dir: "/", Mark: "look"})
 			if err != nil {
 				t.Error(err)
 				return

@@ -59,7 +59,7 @@ func TestASecretThatCannotBeOneIsRefusedWithoutSayingIt(t *testing.T) {
 			t.Errorf("%q is read as %q, %v", value, got, err)
 		}
 	}
-	_, err := Start(Spec{Command: []string{"/bin/true"}, Secrets: Secrets{"KEY": "/nonexistent/key"}, Dir: dir})
+	_, err := Start(t.Context(), Spec{Command: []string{"/bin/true"}, Secrets: Secrets{"KEY": "/nonexistent/key"}, Dir: dir})
 	if err == nil ||
 		err.Error() != "environment variable KEY: open /nonexistent/key: no such file or directory: the file was removed; superctl reload creates it again" {
 		t.Errorf("%v", err)

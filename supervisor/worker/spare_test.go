@@ -11,7 +11,7 @@ import (
 func TestWithoutADescriptorLeftNothingOfAWorkerIsLeftEither(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pids")
 	script := `setsid sh -c 'echo $$ >> "$0"; exec sleep 1000' "$0" & echo $$ >> "$0"; wait`
-	w, err := Start(Spec{
+	w, err := Start(t.Context(), Spec{
 		Command: []string{"/bin/sh", "-c", script, path}, Env: []string{"PATH=/usr/bin:/bin"}, Dir: "/", Mark: "spare",
 	})
 	if err != nil {

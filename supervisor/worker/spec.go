@@ -2,6 +2,7 @@
 package worker
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -62,8 +63,8 @@ type File struct {
 const tagVar = "SUPERCTL_WORKER"
 
 // Start starts a worker and returns when its command has been executed, or with the reason why it
-// could not be.
-func Start(spec Spec) (*Worker, error) {
+// could not be. When ctx ends before that, the command is never executed.
+func Start(ctx context.Context, spec Spec) (*Worker, error) {
 	tag, err := newTag(spec.Mark)
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func Start(spec Spec) (*Worker, error) {
 		return nil, fmt.Errorf("open output %s: %w", output, err)
 	}
 	defer unix.Close(out)
-	return start(&o, out, out, spec.Files, tag)
+	return start(ctx, &o, out, out, spec.Files, tag)
 }
 
 // newTag makes the name by which all processes of one worker are known; it begins with the
@@ -108,7 +109,7 @@ func newTag(mark string) (string, error) {
 // start forks a starter. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear
 // O_NONBLOCK on the file description that all generations share, which blocks the accept of every
 // holder (DESIGN 4).
-func start(o *starter.Order, stdout, stderr int, files []File, tag string) (*Worker, error) {
+func start(ctx context.Context, o *starter.Order, stdout, stderr int, files []File, tag string) (*Worker, error) {
 	orders, err := seal(o)
 	if err != nil {
 		return nil, err
@@ -129,6 +130,9 @@ func start(o *starter.Order, stdout, stderr int, files []File, tag string) (*Wor
 		fds = append(fds, uintptr(f.FD))
 	}
 	fds = append(fds, uintptr(status), uintptr(orders))
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
 	pidfd := -1
 	pid, err := fork(ofApp, proc.SelfExe, []string{"superctl", "starter"}, starterAttributes(tag, len(files), fds, &pidfd))
 	_ = unix.Close(status)
@@ -139,12 +143,25 @@ func start(o *starter.Order, stdout, stderr int, files []File, tag string) (*Wor
 	if err != nil {
 		return nil, err
 	}
-	if err := readFailure(failure); err != nil {
+	return w.loaded(ctx, failure)
+}
+
+// loaded waits until a starter has become its worker. It is killed when ctx ends before: a file system that
+// does not answer keeps it from its command, and a process in a call of the kernel takes the signal before
+// it runs any code of that.
+func (w *Worker) loaded(ctx context.Context, failure io.Reader) (*Worker, error) {
+	keep := context.AfterFunc(ctx, func() { _ = w.Signal(unix.SIGKILL) })
+	err := readFailure(failure)
+	switch {
+	case !keep():
+		err = errors.Join(context.Cause(ctx), w.KillAll())
+	case err != nil:
 		w.letGo()
-		<-w.Done()
-		return nil, err
+	default:
+		return w, nil
 	}
-	return w, nil
+	<-w.Done()
+	return nil, err
 }
 
 // starterAttributes returns what a starter begins with. It lives for milliseconds, so it takes one

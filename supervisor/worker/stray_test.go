@@ -83,7 +83,7 @@ func straying(t *testing.T, script, group string) (*Worker, int) {
 	if err := unix.Mkfifo(path+".hold", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w, err := Start(Spec{
+	w, err := Start(t.Context(), Spec{
 		App: "shop", Process: "web", Command: []string{"/bin/sh", "-c", script, path}, Dir: "/", Cgroup: group,
 		Env: []string{"PATH=/usr/bin:/bin", "TREE=" + filepath.Dir(filepath.Dir(filepath.Dir(group)))},
 	})

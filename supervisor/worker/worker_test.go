@@ -36,7 +36,7 @@ func runScript(t *testing.T, spec Spec, script string) (*Worker, []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := Start(spec)
+	w, err := Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestAStartThatCannotBeSaysExactlyWhy(t *testing.T) {
 		"the command is empty": {},
 	} {
 		spec.Env = []string{"PATH=/bin"}
-		if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -159,7 +159,7 @@ func TestNothingSurvivesKillAll(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w, err := Start(Spec{
+			w, err := Start(t.Context(), Spec{
 				Command: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/", Output: path,
 			})
 			if err != nil {
@@ -266,7 +266,7 @@ func TestANotificationIsKnownByItsSendersPid(t *testing.T) {
 	script := `import os,socket
 s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)
 for m in (b"\xff\x00garbage",b"READY=1\nSTATUS=hello\n"): s.sendto(m,os.environ["NOTIFY_SOCKET"])`
-	w, err := Start(Spec{
+	w, err := Start(t.Context(), Spec{
 		Command: []string{"python3", "-c", script}, Env: []string{"PATH=" + os.Getenv("PATH")}, Dir: "/", Notify: path,
 	})
 	if err != nil {
@@ -443,7 +443,7 @@ func TestAHookMayWriteAHundredMegabytes(t *testing.T) {
 }
 
 func TestAfterExitRunsOnceTheWorkerHasExited(t *testing.T) {
-	w, err := Start(Spec{Command: []string{"/bin/sleep", "infinity"}, Dir: t.TempDir(), Output: os.DevNull})
+	w, err := Start(t.Context(), Spec{Command: []string{"/bin/sleep", "infinity"}, Dir: t.TempDir(), Output: os.DevNull})
 	if err != nil {
 		t.Fatal(err)
 	}
