@@ -199,7 +199,7 @@ func (a adoption) adopted(context.Context) (string, error) {
 
 // resume does what an interrupted change had still to do after its cutover.
 func (a adoption) resume(was *ChangeStatus) error {
-	if !a.watched(was) {
+	if a.from == nil || !a.watched(was) { // without a way back a probation decides nothing
 		if a.background().any(a.to) {
 			return a.step(stepFollow, a.background().follow)
 		}

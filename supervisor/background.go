@@ -154,10 +154,22 @@ func (s *Supervisor) namesakes(list []*instance) (others []*instance) {
 	return others
 }
 
+// stillStopping returns the instances whose worker was told to stop and has not ended. One that only waits
+// for its connections serves on instead.
+func stillStopping(list []*instance) (stopping []*instance) {
+	for _, in := range list {
+		if in.lingers == nil && (in.state == InstanceStopping || in.state == InstanceKilling) {
+			stopping = append(stopping, in)
+		}
+	}
+	return stopping
+}
+
 // startAll starts instances and waits until all are ready; one that dies before is an error. Those
-// with the strategy `single` wait until their namesakes are gone.
+// with the strategy `single` wait until their namesakes are gone. One that an earlier daemon has told to
+// stop ends first: its end is not that of the worker which is started.
 func (b backgroundRun) startAll(ctx context.Context, list func() []*instance) error {
-	if err := b.stopAll(ctx, func() []*instance { return b.owner.namesakes(list()) }); err != nil {
+	if err := b.stopAll(ctx, func() []*instance { return append(b.owner.namesakes(list()), stillStopping(list())...) }); err != nil {
 		return err
 	}
 	if err := b.owner.do(func() {

@@ -119,7 +119,7 @@ func (m *sim) fault(a simAction, d *simDaemon, last time.Duration) {
 	case "no users":
 		m.quietUntil = time.Now().Add(last)
 	case "lose listener":
-		if g := d.gates[0]; len(g.a.target) > 0 && g.a.kind == kindSteer {
+		if g := d.firstGate(); g != nil && len(g.a.target) > 0 && g.a.kind == kindSteer {
 			s := g.a.target[0]
 			for number, fd := range g.mine {
 				if d.fds[fd] == s {
@@ -303,6 +303,7 @@ func (m *sim) requestWith(d *simDaemon, req Request, hear func(Event)) {
 		if d.dead && !d.leaving {
 			return // its connection broke
 		}
+		m.checkRefused(req, err)
 		if err != nil {
 			m.logf("%s is refused: %v", req.Kind, err)
 			if busy := new(BusyError); !errors.As(err, &busy) && !errors.As(err, new(*RefusedError)) {

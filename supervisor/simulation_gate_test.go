@@ -27,6 +27,14 @@ func newSimGate(d *simDaemon, a *simAddress) *simGate {
 	return &simGate{d: d, a: a, mine: make(map[int]int), staged: make(map[*simSocket]time.Time), touched: make(chan struct{}, 8)}
 }
 
+// firstGate returns a gate of the app; nil if it has none.
+func (d *simDaemon) firstGate() *simGate {
+	if len(d.gates) == 0 {
+		return nil
+	}
+	return d.gates[0]
+}
+
 func (g *simGate) Name() string    { return g.a.name }
 func (g *simGate) Address() string { return g.a.address }
 func (g *simGate) Kind() string    { return g.a.kind }

@@ -241,6 +241,7 @@ func (m *sim) checkTurn(d *simDaemon) {
 		m.violate("%s is said to be live, and generation %d of %s is", s.release.Name, s.live.id, s.live.plan.Release.Name)
 	}
 	m.noteReverted(s)
+	m.noteWork(s)
 	m.checkDivision(s)
 	m.checkWayBack(s)
 	m.checkPrepared(s)
@@ -324,7 +325,7 @@ func (m *sim) checkWayBack(s *Supervisor) {
 		m.violate("generation %d is gone, and %s may still go back to it", c.from.id, c.stepName)
 	}
 	for _, in := range c.from.instances {
-		if len(in.proc.Listen) > 0 &&
+		if (len(in.proc.Listen) > 0 || in.proc.Strategy == Overlap && !s.demand.paused[in.proc.Name]) &&
 			slices.Contains(
 				[]InstanceState{InstanceStopping, InstanceKilling, InstanceExited, InstanceFailed}, in.state,
 			) {
@@ -353,6 +354,10 @@ func (m *sim) checkPrepared(s *Supervisor) {
 func (m *sim) checkStatus(d *simDaemon, st Status) {
 	if d.dead || d != m.now || m.off {
 		m.downSince = time.Time{}
+		return
+	}
+	if m.sc.Site.Listeners == 0 {
+		m.checkWorking(st)
 		return
 	}
 	down := ""

@@ -27,6 +27,7 @@ func (d *simDaemon) record(o Outcome) error {
 	if d.m.historyFails {
 		return errSimDisk[0]
 	}
+	d.m.checkStartOutcome(d, &o)
 	d.m.ledger.records = append(d.m.ledger.records, o)
 	d.m.logf("history: %s %s %s", o.Kind, o.Release, o.Result)
 	return nil
@@ -55,6 +56,7 @@ func (m *sim) checkOutcome(d *simDaemon, req Request, out *Outcome) {
 	if req.Kind == Upgrade {
 		return
 	}
+	m.checkDone(req, out)
 	m.checkGuard(out)
 	m.checkGuardRevert(out)
 	if req.Expect != "" && out.Previous != req.Expect && (out.Changed || out.Result == Reverted) {

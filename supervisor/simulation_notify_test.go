@@ -20,7 +20,7 @@ type simMail struct {
 
 // sayReady is what a worker does when it has booted. It waits while the queue is full.
 func (m *sim) sayReady(p *simProc) {
-	if p.ended || !m.sc.Site.Ready || len(p.spec.Files) == 0 {
+	if p.ended || !m.sc.Site.Ready || !m.shows(&p.spec) {
 		return
 	}
 	if len(m.mail.queue) == mailRoom {

@@ -93,12 +93,17 @@ func (m *sim) plan(release string) Plan {
 	p := Plan{
 		Release: Release{
 			Name: release, Path: "/r/" + release, Commit: "c-" + release,
-		}, Config: config, Processes: []Process{web},
+		}, Config: config,
 		Probation: 6 * time.Second, Settle: 4 * time.Second,
 		Hooks: Hooks{
 			Before: [][]string{{"before"}}, After: [][]string{{"after"}}, OnAbort: [][]string{{"on_abort"}},
 			OnRevert: [][]string{{"on_revert"}}, Timeout: 5 * time.Second,
 		},
+	}
+	if site.Listeners > 0 {
+		p.Processes = append(p.Processes, web)
+	} else { // its workers show whether a release works
+		common.Instances, common.Notify = site.Instances, site.Ready
 	}
 	if site.Assets {
 		p.Assets = []Assets{{Name: "static", From: "static", To: "/srv/static"}}
@@ -117,12 +122,15 @@ func (m *sim) plan(release string) Plan {
 	}
 	if site.Worker != "" {
 		w := common
-		w.Name, w.Command, w.Strategy, w.Instances, w.Surge = "worker", []string{"work", config}, site.Worker, 2, 1
+		w.Name, w.Command, w.Strategy, w.Surge = "worker", []string{"work", config}, site.Worker, 1
+		if site.Listeners > 0 {
+			w.Instances = 2
+		}
 		p.Processes = append(p.Processes, w)
 	}
 	if site.Single {
 		b := common
-		b.Name, b.Command, b.Strategy = "beat", []string{"beat", config}, Single
+		b.Name, b.Command, b.Strategy, b.Instances = "beat", []string{"beat", config}, Single, 1
 		if site.After {
 			b.After = []string{"worker"}
 		}

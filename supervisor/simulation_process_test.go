@@ -85,13 +85,12 @@ func (m *sim) spawn(spec worker.Spec, sockets []*simSocket) *simProc {
 		}
 	})
 	life := time.Duration(0)
-	background := len(sockets) == 0
-	switch {
-	case background && p.how.Worker == "dies":
+	switch shows := m.shows(&spec); {
+	case len(sockets) == 0 && p.how.Worker == "dies":
 		life = 400 * time.Millisecond
-	case !background && p.how.Start == "dies":
+	case shows && p.how.Start == "dies":
 		life = 150 * time.Millisecond
-	case !background && p.how.Start == "dies late":
+	case shows && p.how.Start == "dies late":
 		life = 4 * time.Second
 	}
 	if life > 0 {
@@ -291,7 +290,7 @@ func (d *simDaemon) startWorker(ctx context.Context, spec worker.Spec) (process,
 		return nil, errSimDead
 	}
 	switch how := d.m.release(spec.Release); {
-	case len(spec.Files) == 0 || how.Start == "":
+	case !d.m.shows(&spec) || how.Start == "":
 	case how.Start == "fails":
 		return nil, errors.New("exec: no such file or directory")
 	case how.Start == "hangs":

@@ -95,7 +95,12 @@ func (a simAction) String() string {
 func (sc scenario) String() string {
 	var b strings.Builder
 	s := sc.Site
-	fmt.Fprintf(&b, "seed %d: %d %s listener(s), web %s x%d", sc.Seed, s.Listeners, s.Gate, s.Web, s.Instances)
+	fmt.Fprintf(&b, "seed %d: ", sc.Seed)
+	if s.Listeners == 0 {
+		fmt.Fprintf(&b, "no listener, x%d", s.Instances)
+	} else {
+		fmt.Fprintf(&b, "%d %s listener(s), web %s x%d", s.Listeners, s.Gate, s.Web, s.Instances)
+	}
 	for _, part := range []struct {
 		has  bool
 		text string
@@ -228,16 +233,17 @@ func simScenario(seed uint64) scenario {
 	}
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
 	sc.Site.Ready = chance(40)
-	sc.prepare(rand.New(rand.NewPCG(seed, 0x9e4d))) //nolint:gosec // likewise
-	sc.leak(rand.New(rand.NewPCG(seed, 0x1eac)))    //nolint:gosec // likewise
-	sc.maintain(rand.New(rand.NewPCG(seed, 0x503))) //nolint:gosec // likewise
-	sc.slow(rand.New(rand.NewPCG(seed, 0xd15c)))    //nolint:gosec // likewise
-	sc.follow(rand.New(rand.NewPCG(seed, 0xf01)))   //nolint:gosec // likewise
-	sc.schedule(rand.New(rand.NewPCG(seed, 0xc40))) //nolint:gosec // likewise
-	sc.assets(rand.New(rand.NewPCG(seed, 0xa55e7))) //nolint:gosec // likewise
-	sc.guard(rand.New(rand.NewPCG(seed, 0x6a4d)))   //nolint:gosec // likewise
-	sc.cover(rand.New(rand.NewPCG(seed, 0xc07e4)))  //nolint:gosec // likewise
-	sc.silence(rand.New(rand.NewPCG(seed, 0x51e7))) //nolint:gosec // likewise
+	sc.prepare(rand.New(rand.NewPCG(seed, 0x9e4d)))   //nolint:gosec // likewise
+	sc.leak(rand.New(rand.NewPCG(seed, 0x1eac)))      //nolint:gosec // likewise
+	sc.maintain(rand.New(rand.NewPCG(seed, 0x503)))   //nolint:gosec // likewise
+	sc.slow(rand.New(rand.NewPCG(seed, 0xd15c)))      //nolint:gosec // likewise
+	sc.follow(rand.New(rand.NewPCG(seed, 0xf01)))     //nolint:gosec // likewise
+	sc.schedule(rand.New(rand.NewPCG(seed, 0xc40)))   //nolint:gosec // likewise
+	sc.assets(rand.New(rand.NewPCG(seed, 0xa55e7)))   //nolint:gosec // likewise
+	sc.guard(rand.New(rand.NewPCG(seed, 0x6a4d)))     //nolint:gosec // likewise
+	sc.cover(rand.New(rand.NewPCG(seed, 0xc07e4)))    //nolint:gosec // likewise
+	sc.silence(rand.New(rand.NewPCG(seed, 0x51e7)))   //nolint:gosec // likewise
+	sc.background(rand.New(rand.NewPCG(seed, 0xbac))) //nolint:gosec // likewise
 	return sc
 }
 

@@ -30,11 +30,15 @@ func shrunk(t *testing.T, sc scenario) scenario {
 		}
 	}
 	for _, simpler := range []func(*simSite){
-		func(s *simSite) { s.Listeners = 1 }, func(s *simSite) { s.Instances = 1 }, func(s *simSite) {
-			s.Worker, s.After = "", false
+		func(s *simSite) { s.Listeners = min(s.Listeners, 1) }, func(s *simSite) { s.Instances = 1 }, func(s *simSite) {
+			if s.Listeners > 0 || s.Single {
+				s.Worker, s.After = "", false
+			}
 		},
 		func(s *simSite) {
-			s.Single, s.After = false, false
+			if s.Listeners > 0 || s.Worker != "" {
+				s.Single, s.After = false, false
+			}
 		}, func(s *simSite) { s.Standby = false }, func(s *simSite) { s.Linger = false },
 		func(s *simSite) { s.Always = false }, func(s *simSite) { s.Look = false },
 		func(s *simSite) { s.Store = false }, func(s *simSite) { s.Cron = "" },

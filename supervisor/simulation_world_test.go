@@ -72,6 +72,7 @@ type sim struct {
 	mail    simMail
 
 	commands simCommands
+	work     simWork
 	assets   simAssets
 	clients  []context.CancelCauseFunc
 	others   int // clients that follow or cancel the change of another
