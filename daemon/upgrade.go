@@ -23,7 +23,7 @@ func (d *daemon) checkNew(path string) func(context.Context) (string, error) {
 			ctx, checkTime, fmt.Errorf("%s did not answer within %s", os.Args[0], checkTime),
 		)
 		defer cancel()
-		dir, err := os.Getwd()
+		dir, err := d.upgrader.Directory()
 		if err != nil {
 			return "", err
 		}

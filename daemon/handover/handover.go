@@ -40,16 +40,21 @@ type Upgrader struct {
 	flip      *tableflip.Upgrader
 	out, in   int // the ends of the socket for the next daemon
 	inherited map[string]int
+	dir       string // in which the daemon was started
 }
 
 // New returns an Upgrader with the descriptors of the previous daemon, if an upgrade started this
 // one. Call it once, before anything is started.
 func New() (*Upgrader, error) {
+	dir, err := os.Getwd()
+	if err != nil { // tableflip needs it too
+		return nil, errors.New("the current directory does not exist any more: start the daemon in another one")
+	}
 	flip, err := tableflip.New(tableflip.Options{UpgradeTimeout: readyTime})
 	if err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
-	u := &Upgrader{flip: flip, inherited: make(map[string]int)}
+	u := &Upgrader{flip: flip, inherited: make(map[string]int), dir: dir}
 	if flip.HasParent() {
 		// tableflip's own pipes to the parent; a worker must not inherit them.
 		unix.CloseOnExec(3)
@@ -73,6 +78,16 @@ func New() (*Upgrader, error) {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
 	return u, nil
+}
+
+// Directory returns the directory in which the next daemon is started: that in which this one was. The
+// error is that it does not exist any more, such as a release that was removed.
+func (u *Upgrader) Directory() (string, error) {
+	if _, err := os.Stat(u.dir); err != nil {
+		return "", fmt.Errorf("the daemon was started in %s, and an upgrade starts the next one there, but %w: make that "+
+			"directory again, and repeat the upgrade", u.dir, err)
+	}
+	return u.dir, nil
 }
 
 // HasParent reports whether an upgrade started this daemon.
