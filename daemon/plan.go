@@ -265,20 +265,6 @@ func cautions(c *config.Config, r releases.Release, env Environ, kind supervisor
 	return list
 }
 
-// MissingPrograms returns a message for each scheduled command whose program a release does not find.
-func MissingPrograms(c *config.Config, r releases.Release) []string {
-	return missingPrograms(c, r, environment(c, r, c.User, "", nil))
-}
-
-func missingPrograms(c *config.Config, r releases.Release, env Environ) (texts []string) {
-	for i := range c.Crons {
-		if _, err := worker.LookPath(c.Crons[i].Command[0], env.List(), r.Path); err != nil {
-			texts = append(texts, fmt.Sprintf("cron.%s cannot run in release %s: %v", c.Crons[i].Name, r.Name, err))
-		}
-	}
-	return texts
-}
-
 // tryInterpreter returns the check of a plan: the release's interpreter must run. It returns nil
 // for an app without a virtualenv.
 func tryInterpreter(c *config.Config, r releases.Release, env Environ) func(context.Context) error {
@@ -392,7 +378,7 @@ func makeProcess(
 	}
 	if p.Health != nil {
 		out.Health = p.Health.WithProtocol(done.Protocol)
-		if err := mayRunChecks(out); err != nil {
+		if err := MayRunChecks(c, p); err != nil {
 			return out, fmt.Errorf("%s: process.%s: %w", c.Path, p.Name, err)
 		}
 	}
@@ -402,9 +388,9 @@ func makeProcess(
 	return out, nil
 }
 
-// mayRunChecks refuses to run code of a release as root unless the config says so.
-func mayRunChecks(p supervisor.Process) error {
-	if os.Geteuid() == 0 && p.User == nil && p.Health.HasExec() {
+// MayRunChecks refuses to run code of a release as root unless the config says so.
+func MayRunChecks(c *config.Config, p config.Process) error {
+	if os.Geteuid() == 0 && cmp.Or(p.User, c.User) == nil && p.Health != nil && p.Health.HasExec() {
 		return errors.New(`its health check would run a command as root: set user, or user = "root" to allow it`)
 	}
 	return nil

@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"superctl/config"
+	"superctl/releases"
 	"superctl/supervisor"
 )
 
@@ -75,26 +78,73 @@ func TestASwitchToTheLatestNamesWhatItHasSkipped(t *testing.T) {
 	}
 }
 
-func TestAChangeWarnsOfAScheduledCommandWithoutItsProgram(t *testing.T) {
+// siteWith returns the path of a config with these tables, and the release r1, which is empty.
+func siteWith(t *testing.T, tables string) (path string, r1 releases.Release) {
+	t.Helper()
 	dir := t.TempDir()
 	release := filepath.Join(dir, "releases", "r1")
 	if err := os.MkdirAll(filepath.Join(release, "src"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "shop.toml")
+	path = filepath.Join(dir, "shop.toml")
 	text := "app = \"shop\"\nreleases = \"" + filepath.Dir(release) + "\"\nstate = \"" + dir + "/state\"\ncontrol = \"" + dir + "/s\"\n" +
-		"virtualenv = false\n[process.web]\ncommand = [\"/bin/sleep\", \"9\"]\n" +
-		"[cron.good]\nschedule = \"daily\"\ncommand = \"sleep 1\"\n" +
-		"[cron.clear]\nschedule = \"daily\"\ncommand = \"pyhton manage.py clearsessions\"\n"
+		"virtualenv = false\n" + tables
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return path, releases.Release{Name: "r1", Path: release}
+}
+
+func TestAChangeWarnsOfCommandsWithoutTheirProgram(t *testing.T) {
+	path, _ := siteWith(t, "[process.web]\ncommand = [\"/bin/sleep\", \"9\"]\n"+
+		"[cron.good]\nschedule = \"daily\"\ncommand = \"sleep 1\"\n"+
+		"[cron.clear]\nschedule = \"daily\"\ncommand = \"pyhton manage.py clearsessions\"\n"+
+		"[hooks]\nafter = [\"sleep 0\", \"pyhton manage.py warm\"]\n")
 	p := &planner{path: path, secrets: &secretSource{}}
 	plan, err := p.resolve(t.Context(), supervisor.Target{Kind: supervisor.Switch, Word: "r1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := plan.Warnings; len(got) != 1 || !strings.HasPrefix(got[0], `cron.clear cannot run in release r1: command "pyhton" is not in PATH`) {
+	const says = ` cannot run in release r1: command "pyhton" is not in PATH`
+	if got := plan.Warnings; len(got) != 2 || !strings.HasPrefix(got[0], "cron.clear"+says) ||
+		!strings.HasPrefix(got[1], "hooks.after"+says) {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestACheckFindsWhatASwitchWouldNotFind(t *testing.T) {
+	path, r := siteWith(t, "[process.web]\ncommand = \"gunikorn shop.wsgi\"\n[process.web.health]\nkind = \"exec\"\n"+
+		"command = \"celry inspect ping\"\n[process.beat]\ncommand = \"sleep 9\"\n[hooks]\nbefore = [\"sleep 0\", \"pyhton manage.py migrate\"]\n")
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := errors.Join(CheckPrograms(c, r, c.Processes[0]), CheckPrograms(c, r, c.Processes[1]), CheckHooks(c, r))
+	var got []string
+	for line := range strings.Lines(found.Error()) {
+		got = append(got, line[:strings.Index(line, " is not in PATH")])
+	}
+	want := []string{
+		`process.web cannot run in release r1: command "gunikorn"`, `process.web.health cannot run in release r1: command "celry"`,
+		`hooks.before cannot run in release r1: command "pyhton"`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAHealthCommandAsRootNeedsToBeAllowed(t *testing.T) {
+	for user, refused := range map[string]bool{"": os.Geteuid() == 0, "user = \"root\"\n": false} {
+		if user != "" && os.Geteuid() != 0 {
+			continue // only root can start workers as another user
+		}
+		path, _ := siteWith(t, user+"[process.web]\ncommand = \"sleep 9\"\n[process.web.health]\nkind = \"exec\"\ncommand = \"true\"\n")
+		c, err := config.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := MayRunChecks(c, c.Processes[0]); (err != nil) != refused {
+			t.Errorf("%q: %v", user, err)
+		}
 	}
 }

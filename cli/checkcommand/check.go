@@ -107,6 +107,7 @@ func checkAll(conf *config.Config, f *findings) {
 	}
 	checkAssets(conf, f)
 	checkCrons(conf, f, time.Now())
+	checkHooks(conf, f)
 	checkNotify(conf, f)
 	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
 	defer cancel()
@@ -266,6 +267,12 @@ func checkProcesses(conf *config.Config, f *findings) {
 		for _, problem := range done.Problems {
 			err = errors.Join(err, fmt.Errorf("process.%s: %s", pr.Name, problem))
 		}
+		if root := daemon.MayRunChecks(conf, pr); root != nil {
+			err = errors.Join(err, fmt.Errorf("process.%s: %w", pr.Name, root))
+		}
+		if installed(conf, newest) {
+			err = errors.Join(err, daemon.CheckPrograms(conf, newest, pr))
+		}
 		f.report(err, fmt.Sprintf("process.%s %s", pr.Name, runsAs(pr, done.Server)))
 		for _, name := range pr.Listen {
 			if !usesHold(pr) {
@@ -420,11 +427,26 @@ func checkCrons(conf *config.Config, f *findings, now time.Time) {
 			f.warn("cron.%s is never due: no time from now on matches schedule = %q", c.Name, c.Schedule)
 		}
 	}
-	if newest := newestRelease(conf); newest.Path != "" {
-		for _, text := range daemon.MissingPrograms(conf, newest) {
-			f.warn("%s", text)
-		}
+}
+
+// checkHooks checks whether the newest release finds the programs of hooks and scheduled commands.
+func checkHooks(conf *config.Config, f *findings) {
+	newest := newestRelease(conf)
+	if !installed(conf, newest) {
+		return
 	}
+	if err := daemon.CheckHooks(conf, newest); err != nil {
+		f.report(err, "")
+	}
+	for _, text := range daemon.MissingPrograms(conf, newest) {
+		f.warn("%s", text)
+	}
+}
+
+// installed reports whether a release has the programs that it needs. The check of the releases reports
+// one that has not.
+func installed(conf *config.Config, r releases.Release) bool {
+	return r.Path != "" && (!conf.Virtualenv || r.Virtualenv() != "")
 }
 
 // notInForce returns a message if the daemon has not applied its config as it is on disk: a check before
