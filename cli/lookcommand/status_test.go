@@ -102,7 +102,7 @@ func TestTheStatusSaysOnceHowManyWorkersAreReady(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	for reason, want := range map[string]int{
 		"web: 0 of 1 ready: web.0 ended after 1.0 s: exit code 3 (started again 5 times)": 1,
-		"listener web: the kernel cannot steer": 1,
+		"listener web: the kernel cannot steer":                                           1,
 	} {
 		b := terminal.NewText(80)
 		writeStatus(b, &api.Status{
