@@ -17,7 +17,8 @@ import (
 const etc = "/etc/superctl"
 
 // Find finds the config file: --config or SUPERCTL_CONFIG, else --app or SUPERCTL_APP in
-// /etc/superctl, else ./superctl.toml, else the only file in /etc/superctl (DESIGN 8).
+// /etc/superctl, else ./superctl.toml, else the only file in /etc/superctl (DESIGN 8). A
+// superctl.toml that only says how a project is built is not an app's.
 func Find(file, app string, getenv func(string) string) (string, error) {
 	return find(file, app, getenv, etc)
 }
@@ -32,8 +33,10 @@ func find(file, app string, getenv func(string) string, etc string) (string, err
 	if app != "" {
 		return filepath.Join(etc, app+".toml"), nil
 	}
-	if _, err := os.Stat("superctl.toml"); err == nil {
-		return "superctl.toml", nil
+	const here = "superctl.toml"
+	project := isProject(here)
+	if _, err := os.Stat(here); err == nil && !project {
+		return here, nil
 	}
 	found, err := filepath.Glob(filepath.Join(etc, "*.toml"))
 	if err != nil {
@@ -43,6 +46,9 @@ func find(file, app string, getenv func(string) string, etc string) (string, err
 	case 1:
 		return found[0], nil
 	case 0:
+		if project {
+			return "", errors.New(onlyBuild)
+		}
 		return "", errors.New(noConfig)
 	}
 	return "", fmt.Errorf("several apps in %s: %s; choose one with --app NAME", etc, strings.Join(appsOf(found), ", "))
@@ -117,6 +123,23 @@ func appsOf(files []string) (apps []string) {
 
 const noConfig = "there is no config: no ./superctl.toml, and nothing in /etc/superctl: superctl init writes one for the " +
 	"project in this directory; --config FILE names another"
+
+const onlyBuild = "there is no config: ./superctl.toml only says how to build the project, and there is nothing in " +
+	"/etc/superctl: superctl init writes one for the project in this directory; --config FILE names another"
+
+// isProject reports whether a file only says how a project is built: it has [build], and not the keys
+// that each app needs.
+func isProject(path string) bool {
+	_, data, err := readFile(path)
+	if err != nil {
+		return false
+	}
+	var f struct {
+		App, Releases any
+		Build         map[string]any
+	}
+	return toml.Unmarshal(withoutBOM(data), &f) == nil && f.Build != nil && f.App == nil && f.Releases == nil
+}
 
 // Control returns the control socket of the daemon that was started with the config at path. It
 // works for a config that has been broken since, so that the running daemon can be reached.

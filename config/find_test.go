@@ -13,6 +13,12 @@ func TestTheConfigIsFoundInTheDocumentedOrder(t *testing.T) {
 	}
 	here := t.TempDir()
 	touch(t, filepath.Join(here, "superctl.toml"))
+	project, both := t.TempDir(), t.TempDir()
+	for dir, text := range map[string]string{project: "[build]\noutput = [\"static\"]\n", both: "app = \"shop\"\n[build]\n"} {
+		if err := os.WriteFile(filepath.Join(dir, "superctl.toml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
 		name, dir, file, app, etc string
 		env                       map[string]string
@@ -35,6 +41,9 @@ func TestTheConfigIsFoundInTheDocumentedOrder(t *testing.T) {
 			want: two + "/blog.toml",
 		},
 		{name: "./superctl.toml", dir: here, etc: two, want: "superctl.toml"},
+		{name: "an app's with [build]", dir: both, etc: one, want: "superctl.toml"},
+		{name: "a project's is not an app's", dir: project, etc: one, want: one + "/shop.toml"},
+		{name: "a project's alone", dir: project, etc: none, err: onlyBuild},
 		{name: "the only one", dir: none, etc: one, want: one + "/shop.toml"},
 		{name: "one of two", dir: none, etc: two, err: "several apps in " + two + ": blog, shop; choose one with --app NAME"},
 		{name: "none", dir: none, etc: none, err: noConfig},
