@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/user"
 	"path/filepath"
 	"slices"
 
@@ -193,20 +194,24 @@ func (d *deployment) switchTo(release string) (api.Outcome, error) {
 func (d *deployment) notInstalled(made *releasecommand.InstallOutcome) (api.Outcome, error) {
 	out := api.Outcome{
 		Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log,
-		DryRun: d.req.DryRun,
+		FailedStep: made.Failed, DryRun: d.req.DryRun,
+	}
+	if u, err := user.Current(); err == nil {
+		out.Who = u.Username
 	}
 	if len(made.Log) > 0 {
 		out.Culprit = api.Check
 	}
 	st, err := d.client.Status(d.ctx)
 	if err == nil {
-		out.Previous, out.Generation = st.Release, st.Generation
+		out.Previous, out.PreviousCommit, out.Generation = st.Release, st.Commit, st.Generation
 	}
 	if !d.req.DryRun || out.Result != api.Done {
 		return out, nil
 	}
 	if live := cmp.Or(st.Release, api.NoRelease); d.req.Expect != "" && d.req.Expect != live {
 		out.Result, out.Error = api.Aborted, fmt.Sprintf("%s is live, and not %s", live, d.req.Expect)
+		out.FailedStep = api.StepResolve
 		return out, err
 	}
 	out.Changed = true

@@ -45,7 +45,8 @@ type InstallOutcome struct {
 	Steps    []install.Step `json:"steps"`
 	Seconds  float64        `json:"seconds"`
 	Error    string         `json:"error,omitempty"`
-	Log      []string       `json:"log,omitempty"` // the last lines of the bundle's check
+	Failed   string         `json:"failed_step,omitempty"` // the step that failed, such as fetch
+	Log      []string       `json:"log,omitempty"`         // the last lines of the bundle's check
 	Warnings []string       `json:"warnings,omitempty"`
 	// New says that a dry run has found no release of this bundle.
 	New      bool              `json:"-"`
@@ -175,6 +176,9 @@ func InstallBundle(
 	}
 	if err != nil {
 		out.Result, out.Error = api.Aborted, err.Error()
+		if n := len(out.Steps); n > 0 {
+			out.Failed = out.Steps[n-1].Name
+		}
 	}
 	return out, nil
 }
