@@ -3,6 +3,7 @@ package releases
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -387,6 +388,34 @@ func TestTheSpaceOfAFileWithSeveralNamesCountsOnce(t *testing.T) {
 	cancel()
 	if !DiskUse(ctx, a).Partial || !DiskUse(t.Context(), filepath.Join(top, "none")).Partial {
 		t.Error("an incomplete count is not reported as partial")
+	}
+}
+
+// A container's files are on overlayfs, where a file that a lower layer of another file system has is not
+// on the device of its directory.
+func TestTheFilesOfAContainerCountAsDiskUse(t *testing.T) {
+	top := t.TempDir()
+	for _, dir := range []string{"lower", "upper", "work", "merged"} {
+		must(t, os.Mkdir(filepath.Join(top, dir), 0o755))
+	}
+	if err := unix.Mount("none", filepath.Join(top, "lower"), "tmpfs", 0, "size=4m"); err != nil {
+		t.Skip(err) // root alone can mount a file system
+	}
+	defer unix.Unmount(filepath.Join(top, "lower"), unix.MNT_DETACH)
+	write(t, filepath.Join(top, "lower", "release", "data"), strings.Repeat("x", 1<<20))
+	merged := filepath.Join(top, "merged")
+	if err := unix.Mount("none", merged, "overlay", 0, fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", top)); err != nil {
+		t.Skip(err) // in a container
+	}
+	defer unix.Unmount(merged, unix.MNT_DETACH)
+	if use := DiskUse(t.Context(), filepath.Join(merged, "release")); use.Bytes < 1<<20 {
+		t.Errorf("%+v", use)
+	}
+	must(t, unix.Mount("none", filepath.Join(merged, "release"), "tmpfs", 0, "size=4m"))
+	defer unix.Unmount(filepath.Join(merged, "release"), unix.MNT_DETACH)
+	write(t, filepath.Join(merged, "release", "data"), strings.Repeat("x", 1<<20))
+	if use := DiskUse(t.Context(), merged); use.Bytes >= 1<<20 {
+		t.Errorf("another file system counts: %+v", use)
 	}
 }
 

@@ -96,7 +96,8 @@ func (c *counter) walk(dir string, dev uint64) {
 			continue // it was removed meanwhile
 		}
 		sys, ok := st.Sys().(*syscall.Stat_t)
-		if !ok || sys.Dev != dev {
+		// File systems are mounted on directories. On overlayfs a file may have another device than its directory.
+		if !ok || e.IsDir() && sys.Dev != dev {
 			continue
 		}
 		c.add(sys)

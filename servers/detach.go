@@ -17,8 +17,12 @@ type detacher struct {
 
 const background = "superctl watches the process that it starts, and this one ends at once"
 
+// nohup does not go into the background itself, but people write it for programs that do.
+const nohup = "nohup"
+
 var detachers = []detacher{ //nolint:gochecknoglobals // a table
-	{"nohup", nil, nil, "take out nohup: superctl gives no worker a terminal that could hang up"},
+	{nohup, nil, nil, "take out nohup: superctl gives no worker a terminal that could hang up, and nohup makes the program " +
+		"ignore superctl signal HUP"},
 	{"setsid", nil, []string{"-w", "--wait"}, "take out setsid: superctl gives each worker a process group"},
 	{"daemonize", nil, nil, "write the program that it starts"},
 	{"daemon", nil, []string{"-f", "--foreground"}, "write the program that it starts"},
@@ -75,7 +79,11 @@ func (c *command) detachesWords(words []string, inScript bool) {
 				continue // the server's own preset checks its options
 			}
 			if option, ok := d.detaches(words[i+1:]); ok {
-				c.problem("%s: %s: %s", strings.TrimSpace(name+" "+option), d.write, background)
+				text := d.write
+				if name != nohup {
+					text += ": " + background
+				}
+				c.problem("%s: %s", strings.TrimSpace(name+" "+option), text)
 			}
 		}
 	}
@@ -83,7 +91,7 @@ func (c *command) detachesWords(words []string, inScript bool) {
 
 // programPrefixes are words that the name of another program follows.
 var programPrefixes = []string{ //nolint:gochecknoglobals // a table
-	"env", "exec", "nice", "ionice", "nohup", "setsid", "sudo", "time", "command",
+	"env", "exec", "nice", "ionice", nohup, "setsid", "sudo", "time", "command",
 }
 
 // startsProgram reports whether the word at i of a simple command is a program's name.

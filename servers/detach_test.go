@@ -26,7 +26,7 @@ func TestACommandThatDetachesIsRefused(t *testing.T) {
 		"celery -A shop worker -D":                             "take out -D",
 		"celery -A shop worker --pidfile=/run/w.pid":           "take out --pidfile=/run/w.pid",
 		"celery -A shop beat -s /x --pidfile /run/b.pid":       "take out --pidfile",
-		"nohup python work.py":                                 "take out nohup",
+		"nohup python work.py":                                 "take out nohup: superctl gives no worker a terminal that could hang up, and nohup",
 		"nohup gunicorn shop":                                  "take out nohup",
 		"setsid gunicorn shop":                                 "take out setsid",
 		"sh -c 'python work.py &'":                             "take out &",

@@ -214,6 +214,10 @@ func (b *builder) fetchPip(ctx context.Context) (string, error) {
 	if err := b.tool(ctx, "fetch pip "+pipVersion, Command{Args: args, Dir: b.temp}, nil); err != nil {
 		if t := asTool(err); t != nil && t.says("No matching distribution") &&
 			!t.says("NewConnectionError", "Temporary failure") {
+			if t.says("from versions: none") {
+				return "", fmt.Errorf("%w\nthe index has no pip, and superctl builds with pip %s: put it there, or set another index "+
+					"(pip config list, PIP_*)", err, pipVersion)
+			}
 			return "", fmt.Errorf("%w\npip %s needs Python %s or newer", err, pipVersion, oldest)
 		}
 		return "", offline(err)
