@@ -3,8 +3,11 @@
 package lookcommand
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -14,6 +17,7 @@ import (
 	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/terminal"
+	"superctl/daemon/control"
 )
 
 // Logs is the command superctl logs.
@@ -61,6 +65,11 @@ func (c *command) logs(cc *cli.Context) error {
 	q := api.LogQuery{
 		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
 	}
+	if q.Follow {
+		if err := unknownProcess(ctx, daemonClient, q.Process); err != nil {
+			return err
+		}
+	}
 	lines := 0
 	var unwritten error
 	err = daemonClient.Logs(ctx, q, func(l api.LogLine) {
@@ -74,6 +83,9 @@ func (c *command) logs(cc *cli.Context) error {
 	})
 	if unwritten != nil {
 		return &console.UnwrittenError{Err: unwritten}
+	}
+	if err == nil && lines == 0 && ctx.Err() == nil {
+		err = unknownProcess(ctx, daemonClient, q.Process)
 	}
 	if err == nil && lines == 0 && ctx.Err() == nil && !cc.Bool("json") {
 		terminal.Prose(c.Stderr, "superctl: %s", noLines(cc, q))
@@ -107,6 +119,29 @@ func logTime(at, now time.Time) string {
 		return at.Format(time.TimeOnly)
 	}
 	return at.Format(time.DateTime)
+}
+
+// unknownProcess returns an error if the app has neither a process nor a scheduled command of a name. The
+// daemon may still keep lines of a process that the app had.
+func unknownProcess(ctx context.Context, daemonClient *control.Client, name string) error {
+	if name == "" {
+		return nil
+	}
+	st, err := daemonClient.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, p := range st.Processes {
+		names = append(names, p.Name)
+	}
+	for _, c := range st.Cron {
+		names = append(names, c.Name)
+	}
+	if len(names) == 0 || slices.Contains(names, name) {
+		return nil
+	}
+	return commandline.Usagef("logs: there is no process %q: %s has %s", name, st.App, strings.Join(names, ", "))
 }
 
 // noLines returns why there may be no lines, and where there may be more.

@@ -91,6 +91,8 @@ func TestLogsHistoryAndReleasesShowThePast(t *testing.T) {
 		t.Errorf("another release's lines are there:\n%s", logs)
 	}
 	a.Command("logs", "--release", "bad").Want(0).Says("shop_payments")
+	a.Command("logs", "--process", "webb").Want(2).Says(`there is no process "webb": `, " has web")
+	a.Command("logs", "--process", "webb", "--follow").Want(2)
 	follow := a.Begin("logs", "--follow")
 	a.Command("restart", "web").Want(0)
 	follow.Await("Booting worker")
