@@ -35,7 +35,7 @@ type NotStartedError struct {
 	Status  string // of systemd.exec(5), such as 217/USER
 }
 
-// Error returns the meaning of the status, and where to find systemd's reason.
+// Error returns the meaning of the status, and the next step.
 func (e *NotStartedError) Error() string {
 	_, name, _ := strings.Cut(e.Status, "/")
 	meaning := map[string]string{
@@ -49,7 +49,11 @@ func (e *NotStartedError) Error() string {
 	if meaning == "" {
 		meaning = "systemd.exec(5) lists the exit codes"
 	}
-	return fmt.Sprintf("%s cannot start: %s (%s); see journalctl -b -n 20", e.Service, meaning, e.Status)
+	next := "; see journalctl -b -n 20"
+	if name == "USER" {
+		next = ": create that user (useradd --system), or set another one (systemctl edit " + e.Service + ")"
+	}
+	return fmt.Sprintf("%s cannot start: %s (%s)%s", e.Service, meaning, e.Status, next)
 }
 
 // RunAs runs a command under the conditions of the service: as its user, in its sandbox, with its

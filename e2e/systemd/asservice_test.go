@@ -91,7 +91,7 @@ func TestACheckByRootRunsAsTheService(t *testing.T) {
 
 func TestACheckSaysWhyTheServiceCannotStart(t *testing.T) {
 	s := newSite(t, Options{Units: dropIn(t, "[Service]\nUser=nobody-has-this-name\n")}, "r1")
-	s.Superctl("check").Want(1).Says(unit + " cannot start: its User= does not exist (217/USER)")
+	s.Superctl("check").Want(1).Says(unit + " cannot start: its User= does not exist (217/USER): create that user")
 	s.Superctl("exec", "--release", "r1", "--", "id").Want(1).Says("nobody-has-this-name")
 }
 
