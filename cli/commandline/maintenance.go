@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -70,12 +71,20 @@ func pageFromFlags(cc *cli.Context) (page *api.MaintenancePage, err error) {
 }
 
 func readPage(path string, stdin io.Reader) ([]byte, error) {
+	name := path
+	var body []byte
+	var err error
 	switch path {
 	case "":
 		return nil, errors.New("no file: leave the option out, or give a file")
 	case "-":
-		return maintenance.ReadPageFrom(stdin, "standard input")
+		name = "standard input"
+		body, err = maintenance.ReadPageFrom(stdin, name)
 	default:
-		return maintenance.ReadPage(path)
+		body, err = maintenance.ReadPage(path)
 	}
+	if err == nil && !utf8.Valid(body) {
+		return nil, fmt.Errorf("%s is not UTF-8, in which superctl serves it: iconv -f latin1 -t utf-8 converts it", name)
+	}
+	return body, err
 }

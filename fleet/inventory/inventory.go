@@ -92,6 +92,9 @@ type Options struct {
 
 // Load returns the fleet with a name.
 func Load(ctx context.Context, name string, o Options) (*Fleet, error) {
+	if name == "" {
+		return nil, errors.New("missing environment after @: superctl @ENV COMMAND, such as superctl @production status")
+	}
 	path, err := o.find(name)
 	if err != nil {
 		return nil, err
