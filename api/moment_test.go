@@ -16,3 +16,15 @@ func TestAnOldLockAndAnOldChangeHaveTheirDate(t *testing.T) {
 		}
 	}
 }
+
+func TestAStartThatHasNotFoundItsReleaseNamesNone(t *testing.T) {
+	busy := BusyError{Changing: ChangeStatus{Kind: "start", Who: "the daemon", Step: "resolve"}}
+	const want = "another change is in progress: start by the daemon, resolve since "
+	if got := busy.Error(); !strings.HasPrefix(got, want) {
+		t.Errorf("%q", got)
+	}
+	busy.Changing.Release = "r42"
+	if got := busy.Changing.What(); got != "start to r42" {
+		t.Errorf("%q", got)
+	}
+}

@@ -83,8 +83,8 @@ func (e *BusyError) Error() string {
 	if e.Changing.Run != "" {
 		by += ", run " + e.Changing.Run
 	}
-	return fmt.Sprintf("another change is in progress: %s to %s by %s, %s since %s", e.Changing.Kind, e.Changing.Release,
-		by, e.Changing.Step, Moment(e.Changing.Since))
+	return fmt.Sprintf("another change is in progress: %s by %s, %s since %s", e.Changing.What(), by, e.Changing.Step,
+		Moment(e.Changing.Since))
 }
 
 // RefusedError refuses a request before anything is begun.

@@ -90,6 +90,14 @@ type ChangeStatus struct {
 	OldShare float64 `json:"old_share,omitempty"`
 }
 
+// What returns what is done: "switch to r42". Until its first step has found the release, a start has none.
+func (c *ChangeStatus) What() string {
+	if c.Release == "" {
+		return c.Kind
+	}
+	return c.Kind + " to " + c.Release
+}
+
 // GenerationStatus is one generation that still has workers or a listener.
 type GenerationStatus struct {
 	ID          int       `json:"id"`

@@ -165,8 +165,8 @@ func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 			"start command with %s, and remove the option that binds this address: superctl passes the listener", server,
 		)
 	case !s.Healthy:
-		return "make it serve on the descriptor in LISTEN_FDS or {fd.NAME}, or run the app with " +
-			strings.Join(servers.Servers(), ", ")
+		return "make it serve on the descriptor in LISTEN_FDS or {fd.NAME}, or run the app with one of " +
+			strings.Join(servers.PythonServers(), ", ")
 	case !allow:
 		return "remove the option that binds this address"
 	}

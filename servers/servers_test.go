@@ -132,6 +132,8 @@ func TestAnOptionThatBreaksASwitchIsAProblem(t *testing.T) {
 		{"pm2-runtime x", ""},
 		{"nodemon server.js", "write node server.js"},
 		{"python manage.py runserver", "Django's server for development"},
+		{"fastapi run shop.py", "fastapi run takes no listener: write uvicorn MODULE:APP"},
+		{"python -m flask run", "flask run takes no listener"},
 		{"sh -c 'exec granian a'", "without the shell"},
 	} {
 		command := strings.Fields(tc.command)

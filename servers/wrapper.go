@@ -77,16 +77,21 @@ func (c *command) generic() {
 			filepath.Base(c.in.Command[0]), says)
 		return
 	}
-	for _, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
+	head := c.in.Command[:min(wrapWords, len(c.in.Command))]
+	for _, word := range head {
 		if word == "runserver" {
 			c.problem("runserver is Django's server for development: it binds an address of its own and restarts "+
-				"itself; run the app with one of %s", strings.Join(pythonServers(), ", "))
+				"itself; run the app with one of %s", strings.Join(PythonServers(), ", "))
+			return
 		}
+	}
+	if says := TakesNone(head); says != "" {
+		c.problem("%s", says)
 	}
 }
 
-// pythonServers returns the servers that run a Python application.
-func pythonServers() []string {
+// PythonServers returns the servers that run a Python application.
+func PythonServers() []string {
 	return slices.DeleteFunc(Servers(), func(s string) bool { return s == generic || s == "node" || s == "puma" })
 }
 

@@ -180,7 +180,7 @@ func changingText(ch *api.ChangeStatus, p terminal.Palette, now time.Time) strin
 		step = fmt.Sprintf("%s (the old release has %s %% of the connections)", step, percentage(ch.OldShare))
 	}
 	return fmt.Sprintf(
-		"%s: %s to %s by %s, step %s, started %s", p.Yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step,
+		"%s: %s by %s, step %s, started %s", p.Yellow("changing"), ch.What(), ch.By(ch.Who), step,
 		terminal.Age(now, ch.Since),
 	)
 }

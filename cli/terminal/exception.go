@@ -14,6 +14,9 @@ var exceptionLine = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*(: .*)?$`)
 // about the application.
 const serversOwn = "gunicorn.errors.HaltServer"
 
+// tracebackBegins is the first line of a traceback.
+const tracebackBegins = "Traceback (most recent call last):"
+
 // withoutOwn replaces the tracebacks of the server itself by their count of lines. They follow the
 // traceback of the application and would push it out of sight.
 func withoutOwn(lines []string) (out []string) {
@@ -21,7 +24,7 @@ func withoutOwn(lines []string) (out []string) {
 	for _, line := range lines {
 		out = append(out, line)
 		switch {
-		case strings.HasPrefix(line, "Traceback (most recent call last):"):
+		case strings.HasPrefix(line, tracebackBegins):
 			from = len(out) - 1
 		case from >= 0 && strings.HasPrefix(line, serversOwn):
 			out = append(out[:from], fmt.Sprintf("... %d lines of gunicorn's own traceback", len(out)-from))
@@ -42,6 +45,7 @@ func Exception(lines []string) string {
 		case strings.HasPrefix(line, `  File "`):
 			inside = true
 		case !inside || strings.HasPrefix(line, " "):
+		case strings.HasSuffix(line, tracebackBegins): // hypercorn's, with that of the application in its text
 		case exceptionLine.MatchString(line) && !strings.HasPrefix(line, serversOwn):
 			return line
 		default:

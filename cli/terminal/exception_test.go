@@ -27,6 +27,12 @@ gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>`
 		{"  File \"a.py\", line 1\n    stop()\nKeyboardInterrupt", "KeyboardInterrupt"},
 		{"  File \"a.py\", line 1\n[812] another worker writes between\nbind: address in use", ""},
 		{"listening\nbind: address in use", ""},
+		{
+			"  File \"hypercorn/lifespan.py\", line 118, in asgi_send\n    raise LifespanFailureError(message)\n" +
+				"hypercorn.utils.LifespanFailureError: Lifespan failure in startup. 'Traceback (most recent call last):\n" +
+				"  File \"shop/asgi.py\", line 5, in life\n    connect()\nRuntimeError: cannot reach db\n'",
+			"RuntimeError: cannot reach db",
+		},
 		{gunicorn[strings.LastIndex(gunicorn, "Traceback"):], ""},
 	} {
 		if got := Exception(strings.Split(c.log, "\n")); got != c.want {

@@ -22,13 +22,24 @@ func withoutRepeats(lines []string) []string {
 		plain[i] = numbers.ReplaceAllString(l, "0")
 	}
 	var out []string
-	for i := 0; i < len(lines); {
-		if n := repeated(plain, i); n >= minRepeated {
-			out = append(out, fmt.Sprintf("... %d lines as above", n))
+	left := 0 // out since the last line that was kept
+	for i := 0; i <= len(lines); {
+		n := 0
+		if i < len(lines) {
+			n = repeated(plain, i)
+		}
+		if n >= minRepeated {
+			left += n
 			i += n
 			continue
 		}
-		out = append(out, lines[i])
+		if left > 0 {
+			out = append(out, fmt.Sprintf("... %d lines as above", left))
+			left = 0
+		}
+		if i < len(lines) {
+			out = append(out, lines[i])
+		}
 		i++
 	}
 	return out

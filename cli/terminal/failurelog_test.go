@@ -15,10 +15,13 @@ func TestATracebackOfSeveralWorkersIsShownOnce(t *testing.T) {
 		[]string{"[814] Booting worker"}, trace, []string{"Shutting down"},
 	)
 	want := slices.Concat([]string{"[812] Booting worker"}, trace, []string{
-		"... 5 lines as above", "... 5 lines as above", "Shutting down",
+		"... 10 lines as above", "Shutting down",
 	})
 	if got := withoutRepeats(in); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if got := withoutRepeats(in[:len(in)-1]); !slices.Equal(got, want[:len(want)-1]) {
+		t.Errorf("at the end: got %q", got)
 	}
 	short := []string{"a", "b", "c", "a", "b", "c"}
 	if got := withoutRepeats(short); !slices.Equal(got, short) {
