@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -123,7 +124,7 @@ func (p *planner) find(ctx context.Context, t supervisor.Target) (found, error) 
 		return found{}, err
 	}
 	p.recordOrder(store, t)
-	r, err := find(store, t)
+	r, err := find(ctx, c, store, t)
 	return found{c, store, r}, err
 }
 
@@ -172,7 +173,7 @@ func (p *planner) sameListeners(c *config.Config) error {
 }
 
 // find returns the release of a target.
-func find(store *releases.Store, t supervisor.Target) (releases.Release, error) {
+func find(ctx context.Context, c *config.Config, store *releases.Store, t supervisor.Target) (releases.Release, error) {
 	var refs releases.Refs
 	if t.Live != nil {
 		refs.Live = t.Live.Name
@@ -195,15 +196,30 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 	}
 	// A daemon starts: the release that was live, else the one that current points to.
 	if t.Live != nil {
-		r, err := store.Get(t.Live.Path)
-		if r.Unfinished != nil && errors.Is(r.Broken, r.Unfinished) {
-			r.Broken = nil // it was live, so it is complete in spite of a leftover marker
-		}
-		return r, err
+		return wasLive(ctx, c, store, t.Live)
 	}
 	r, err := store.CurrentTarget()
 	if errors.Is(err, fs.ErrNotExist) && (store.Current == "" || !exists(store.Current)) {
 		return r, &supervisor.NoReleaseError{Reason: "no release was live"}
+	}
+	return r, err
+}
+
+// wasLive returns the release that was live, from where it was then. If it cannot be started from there
+// any more, and there is one of its name among the releases, it has moved with their directory.
+func wasLive(ctx context.Context, c *config.Config, store *releases.Store, live *supervisor.Release) (releases.Release, error) {
+	get := func(path string) (r releases.Release, works bool, err error) {
+		r, err = store.Get(path)
+		if r.Unfinished != nil && errors.Is(r.Broken, r.Unfinished) {
+			r.Broken = nil // it was live, so it is complete in spite of a leftover marker
+		}
+		return r, err == nil && r.Check(ctx, releases.CheckOptions{NoVirtualenv: !c.Virtualenv}) == nil, err
+	}
+	r, works, err := get(live.Path)
+	if here := filepath.Join(store.Dir, live.Name); !works && here != live.Path {
+		if moved, works, _ := get(here); works {
+			return moved, nil
+		}
 	}
 	return r, err
 }

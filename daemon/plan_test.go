@@ -148,3 +148,28 @@ func TestAHealthCommandAsRootNeedsToBeAllowed(t *testing.T) {
 		}
 	}
 }
+
+func TestAStartFindsReleasesThatHaveMoved(t *testing.T) {
+	dir := t.TempDir()
+	for _, sub := range []string{"releases/r1/venv", "old/r1/venv"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store, err := releases.Open(filepath.Join(dir, "releases"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ live, want string }{
+		"removed there":          {"gone/r1", "releases/r1"},
+		"still there":            {"old/r1", "old/r1"},
+		"removed in both places": {"gone/r2", ""},
+	} {
+		live := supervisor.Release{Name: filepath.Base(c.live), Path: filepath.Join(dir, c.live)}
+		r, err := find(t.Context(), &config.Config{}, store, supervisor.Target{Kind: "start", Live: &live})
+		want := filepath.Join(dir, c.want)
+		if c.want == "" && err == nil || c.want != "" && (err != nil || r.Path != want) {
+			t.Errorf("%s: %s, %v", name, r.Path, err)
+		}
+	}
+}

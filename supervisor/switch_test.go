@@ -222,6 +222,31 @@ func TestTheNextDaemonServesWhatWasLive(t *testing.T) {
 	})
 }
 
+// The directory of the releases has moved, and its old path is a link.
+func TestAStartFromAnotherPathKeepsThePreviousRelease(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		switchTo(t, s, "r2")
+		stop()
+		w.options = func(o *Options) {
+			resolve := o.Resolve
+			o.Resolve = func(ctx context.Context, target Target) (Plan, error) {
+				p, err := resolve(ctx, target)
+				p.Release.Path = "/data" + p.Release.Path
+				return p, err
+			}
+		}
+		s, stop = w.supervisor(dir)
+		defer stop()
+		if st := s.Status(); st.Release != "r2" || st.Previous != "r1" {
+			t.Errorf("live is %s, previous %s", st.Release, st.Previous)
+		}
+	})
+}
+
 func TestReleasesStayWhereTheyAreUntilEverybodyCanSeeWhichOneIsChosen(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
