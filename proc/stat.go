@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -49,47 +50,42 @@ func ReadStat(pid int) (Stat, error) {
 	return s, nil
 }
 
-func parseStat(data []byte) (s Stat, err error) {
+func parseStat(data []byte) (Stat, error) {
 	// The second field is the name in parentheses, which may itself contain blanks, newlines and
 	// parentheses.
 	end := bytes.LastIndexByte(data, ')')
 	if end < 0 {
-		return s, fmt.Errorf("no name")
+		return Stat{}, errors.New("no name")
 	}
+	const last = 24
+	var state byte
+	var n [last + 1]uint64
 	field := 2 // as the man page counts them, from 1
 	for text := range bytes.FieldsSeq(data[end+1:]) {
+		if field == last {
+			break
+		}
 		field++
-		var n uint64
+		var err error
 		switch field {
 		case 3:
-			if s.State = text[0]; s.State < 'A' || s.State > 'z' {
-				return s, fmt.Errorf("the state %q is not a letter", text)
+			if state = text[0]; state < 'A' || state > 'z' {
+				err = fmt.Errorf("the state %q is not a letter", text)
 			}
-			continue
-		case 4, 5, 6, 9, 14, 15, 22, 24:
-			if n, err = strconv.ParseUint(string(bytes.TrimPrefix(text, []byte{'-'})), 10, 64); err != nil {
-				return s, err
-			}
+		case 4, 5, 6, 9, 14, 15, 22, last:
+			n[field], err = strconv.ParseUint(string(bytes.TrimPrefix(text, []byte{'-'})), 10, 64)
 		}
-		switch field {
-		case 4:
-			s.Parent = int(n)
-		case 5:
-			s.Group = int(n)
-		case 6:
-			s.Session = int(n)
-		case 9:
-			s.flags = n
-		case 14, 15:
-			s.CPU += time.Duration(n) * tick
-		case 22:
-			s.Start = n
-		case 24:
-			s.RSS = n
-			return s, nil
+		if err != nil {
+			return Stat{}, err
 		}
 	}
-	return s, fmt.Errorf("only %d fields", field)
+	if field < last {
+		return Stat{}, fmt.Errorf("only %d fields", field)
+	}
+	return Stat{
+		State: state, Parent: int(n[4]), Group: int(n[5]), Session: int(n[6]), flags: n[9],
+		CPU: time.Duration(n[14]+n[15]) * tick, Start: n[22], RSS: n[last],
+	}, nil
 }
 
 // readOnce reads the beginning of a file in one go. os.ReadFile would take three times as long: it
