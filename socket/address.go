@@ -148,23 +148,40 @@ func (a *Address) parseTCP(text string) error {
 }
 
 func splitHostPort(text string) (host, port string, err error) {
-	if strings.Contains(text, "/") && !strings.Contains(text, "%") {
-		if strings.HasPrefix(text, "fd:") {
-			return "", "", errors.New("write systemd:NAME with the FileDescriptorName= of the socket unit")
+	for _, wrong := range []func(string) error{ofAnotherKind, incomplete} {
+		if err := wrong(text); err != nil {
+			return "", "", err
 		}
-		if scheme, rest, ok := strings.Cut(text, "://"); ok {
-			return "", "", fmt.Errorf("write %s, without %s://", strings.TrimRight(rest, "/"), scheme)
-		}
-		if strings.HasPrefix(text, "/") {
-			return "", "", fmt.Errorf("write unix:%s", text)
-		}
+	}
+	host, port, err = net.SplitHostPort(text)
+	if err != nil {
 		return "", "", errors.New("write IP:PORT, unix:/PATH or systemd:NAME")
 	}
-	if text == "" {
-		return "", "", errors.New("it is empty: write IP:PORT, unix:/PATH or systemd:NAME")
+	return host, port, nil
+}
+
+// ofAnotherKind returns how to write an address that is not written as IP:PORT at all; nil if it is.
+func ofAnotherKind(text string) error {
+	scheme, rest, isURL := strings.Cut(text, "://")
+	switch {
+	case text == "":
+		return errors.New("it is empty: write IP:PORT, unix:/PATH or systemd:NAME")
+	case !strings.Contains(text, "/") || strings.Contains(text, "%"):
+		return nil
+	case strings.HasPrefix(text, "fd:"):
+		return errors.New("write systemd:NAME with the FileDescriptorName= of the socket unit")
+	case isURL:
+		return fmt.Errorf("write %s, without %s://", strings.TrimRight(rest, "/"), scheme)
+	case strings.HasPrefix(text, "/"):
+		return fmt.Errorf("write unix:%s", text)
 	}
+	return errors.New("write IP:PORT, unix:/PATH or systemd:NAME")
+}
+
+// incomplete returns what an address lacks: its host, its port, or the brackets of an IPv6 address.
+func incomplete(text string) error {
 	if _, err := strconv.Atoi(text); err == nil {
-		return "", "", fmt.Errorf("write 127.0.0.1:%s for this machine only, or :%s for every address", text, text)
+		return fmt.Errorf("write 127.0.0.1:%s for this machine only, or :%s for every address", text, text)
 	}
 	bare := text
 	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
@@ -173,20 +190,16 @@ func splitHostPort(text string) (host, port string, err error) {
 	with := inBrackets(text)
 	switch ip, err := netip.ParseAddr(bare); {
 	case err == nil && with != "":
-		return "", "", fmt.Errorf("an IPv6 address stands in brackets, before the port: write %s, or %s if the port is "+
+		return fmt.Errorf("an IPv6 address stands in brackets, before the port: write %s, or %s if the port is "+
 			"missing", with, net.JoinHostPort(ip.String(), "8000"))
 	case err == nil:
-		return "", "", fmt.Errorf("the port is missing: write %s", net.JoinHostPort(ip.String(), "8000"))
+		return fmt.Errorf("the port is missing: write %s", net.JoinHostPort(ip.String(), "8000"))
 	case with != "":
-		return "", "", fmt.Errorf("an IPv6 address stands in brackets, before the port: write %s", with)
+		return fmt.Errorf("an IPv6 address stands in brackets, before the port: write %s", with)
 	case strings.Count(text, ":") > 1 && !strings.HasPrefix(text, "["):
-		return "", "", errors.New("an IPv6 address stands in brackets: write [::1]:8000")
+		return errors.New("an IPv6 address stands in brackets: write [::1]:8000")
 	}
-	host, port, err = net.SplitHostPort(text)
-	if err != nil {
-		return "", "", errors.New("write IP:PORT, unix:/PATH or systemd:NAME")
-	}
-	return host, port, nil
+	return nil
 }
 
 // inBrackets returns an IPv6 address and its port as they are written, or "" if the text is not of these
