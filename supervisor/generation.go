@@ -178,6 +178,13 @@ func (g *generation) instance(process string, index int) *instance {
 	return nil
 }
 
+// serves reports whether a worker of the generation that has listeners is ready.
+func (g *generation) serves() bool {
+	return slices.ContainsFunc(g.instances, func(in *instance) bool {
+		return len(in.proc.Listen) > 0 && in.state == InstanceReady
+	})
+}
+
 // transit moves the generation by its table.
 func (g *generation) transit(ev generationEvent) {
 	to, ok := generationTable[g.state][ev]
