@@ -28,8 +28,8 @@ type Dir struct {
 	path string
 }
 
-// ErrLink is the error for a symbolic link where superctl expects a file or a directory of its own.
-var ErrLink = errors.New("it is a symbolic link, which superctl does not follow here: remove it")
+// errLink is the error for a symbolic link where superctl expects a file or a directory of its own.
+var errLink = errors.New("it is a symbolic link, which superctl does not follow here: remove it")
 
 // errName is the error for a name with more than one element.
 var errName = errors.New("not a name in a directory")
@@ -62,7 +62,7 @@ func (d *Dir) pathError(op, name string, err error) error {
 		return nil
 	}
 	if errors.Is(err, unix.ELOOP) {
-		err = ErrLink
+		err = errLink
 	}
 	return &fs.PathError{Op: op, Path: filepath.Join(d.path, name), Err: err}
 }
@@ -86,7 +86,7 @@ func (d *Dir) open(name string, flags int, mode fs.FileMode) (*os.File, error) {
 	})
 	if err != nil {
 		if errors.Is(err, unix.ENOTDIR) && flags&unix.O_DIRECTORY != 0 && d.isLink(name) {
-			err = ErrLink
+			err = errLink
 		}
 		return nil, d.pathError("open", name, err)
 	}

@@ -151,9 +151,9 @@ func Needs(tags []Tag) string {
 	return strings.Join(list, " or ")
 }
 
-// BuiltHere reports whether a wheel was built on the machine that built the bundle, so that it
+// builtHere reports whether a wheel was built on the machine that built the bundle, so that it
 // needs a similar C library.
-func (n *Name) BuiltHere() bool {
+func (n *Name) builtHere() bool {
 	return slices.ContainsFunc(n.Tags, func(t Tag) bool { return strings.HasPrefix(t.Platform, "linux_") })
 }
 
@@ -166,7 +166,7 @@ func LibcOf(files []string, here string) string {
 		if err != nil {
 			continue
 		}
-		if name.BuiltHere() {
+		if name.builtHere() {
 			return here
 		}
 		libc, least := "", [2]int{} // the least demanding of its tags counts

@@ -73,10 +73,10 @@ print(json.dumps({
 func TestAWheelNameIsParsed(t *testing.T) {
 	n, err := ParseName("wheels/psycopg_binary-3.2.1-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
 	valid := err == nil && n.Distribution == "psycopg_binary" && n.Version == "3.2.1" && len(n.Tags) == 2
-	if !valid || n.Tags[1].Platform != "manylinux2014_x86_64" || n.BuiltHere() {
+	if !valid || n.Tags[1].Platform != "manylinux2014_x86_64" || n.builtHere() {
 		t.Errorf("%+v, %v", n, err)
 	}
-	if n, err = ParseName("uwsgi-2.0-cp311-cp311-linux_x86_64.whl"); err != nil || !n.BuiltHere() {
+	if n, err = ParseName("uwsgi-2.0-cp311-cp311-linux_x86_64.whl"); err != nil || !n.builtHere() {
 		t.Errorf("%+v, %v", n, err)
 	}
 	for _, bad := range []string{

@@ -66,14 +66,14 @@ func KindOf(f File) Kind {
 	return ""
 }
 
-// ErrUnknown is a file of no known kind.
-var ErrUnknown = errors.New("not a systemd unit, supervisord.conf, circus.ini, Procfile, gunicorn.conf.py, " +
+// errUnknown is a file of no known kind.
+var errUnknown = errors.New("not a systemd unit, supervisord.conf, circus.ini, Procfile, gunicorn.conf.py, " +
 	"uwsgi.ini or Kamal deploy.yml")
 
 // Read imports files that belong together: a unit with its drop-ins, or one file of another kind.
 func (s Source) Read(files ...File) (*setup.Import, error) {
 	if len(files) == 0 {
-		return nil, ErrUnknown
+		return nil, errUnknown
 	}
 	r := &report{source: s, out: &setup.Import{}}
 	switch kind := KindOf(files[0]); kind {
@@ -94,7 +94,7 @@ func (s Source) Read(files ...File) (*setup.Import, error) {
 			return nil, err
 		}
 	default:
-		return nil, fmt.Errorf("%s: %w", files[0].Path, ErrUnknown)
+		return nil, fmt.Errorf("%s: %w", files[0].Path, errUnknown)
 	}
 	r.finish()
 	return r.out, nil

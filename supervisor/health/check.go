@@ -109,7 +109,7 @@ func (p *Policy) HasExec() bool {
 	return slices.ContainsFunc(p.Checks(), func(c Check) bool { return c.Kind == Exec })
 }
 
-// AppliesTo reports whether the check applies to the listener.
-func (c *Check) AppliesTo(listener string) bool {
+// appliesTo reports whether the check applies to the listener.
+func (c *Check) appliesTo(listener string) bool {
 	return c.Kind != Exec && (len(c.Listeners) == 0 || slices.Contains(c.Listeners, listener))
 }

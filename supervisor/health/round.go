@@ -49,7 +49,7 @@ func (c Check) runOnEach(ctx context.Context, s Subject, add func(Result) bool) 
 		return add(c.Exec(ctx, s.Command))
 	}
 	for _, l := range s.Listeners {
-		if !c.AppliesTo(l.Name) {
+		if !c.appliesTo(l.Name) {
 			continue
 		}
 		if ctx.Err() != nil {

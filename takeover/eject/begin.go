@@ -120,8 +120,8 @@ func lock(ctx context.Context, unit string, say func(string)) (*Lock, error) {
 // Close ends the lock.
 func (l *Lock) Close() error { return l.file.Close() }
 
-// Lend keeps the lock until the processes that this one starts from now on have ended, too.
-func (l *Lock) Lend() error {
+// lend keeps the lock until the processes that this one starts from now on have ended, too.
+func (l *Lock) lend() error {
 	if _, err := unix.FcntlInt(l.file.Fd(), unix.F_SETFD, 0); err != nil {
 		return fmt.Errorf("lock %s: %w", l.file.Name(), err)
 	}

@@ -276,7 +276,7 @@ func (e *eject) goBack() (err error) {
 // stop kills the daemon, and has its workers finish.
 func (e *eject) stop(ctx context.Context) (oldserver.Report, error) {
 	fault("before stop")
-	if err := e.Lock.Lend(); err != nil {
+	if err := e.Lock.lend(); err != nil {
 		return oldserver.Report{}, err
 	}
 	report, err := oldserver.Stop(ctx, &running.Server{
