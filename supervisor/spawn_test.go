@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -46,5 +47,23 @@ func TestASpawnThatHangsDoesNotHoldUpTheStop(t *testing.T) {
 		}
 		stop()
 		close(hangs)
+	})
+}
+
+func TestAWorkerThatIsStartedAtTheLastMomentIsKilled(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		var late process
+		_, err := s.startWithin(time.Second, func(ctx context.Context) (process, error) {
+			<-ctx.Done() // its program was loaded just before that
+			var err error
+			late, err = w.start(context.WithoutCancel(ctx), worker.Spec{Release: "r1", Process: "web"})
+			return late, err
+		})
+		synctest.Wait()
+		if p, ok := late.(*fakeProc); err == nil || !ok || p.alive() {
+			t.Errorf("%v; it runs", err)
+		}
 	})
 }
