@@ -272,3 +272,22 @@ func TestAReleaseThatAnswersAgainIsNotSilent(t *testing.T) {
 		t.Errorf("action %d after %d s", a, n)
 	}
 }
+
+func TestARateThatTellsTooLittleIsNoVerdict(t *testing.T) {
+	several := func(n int, s Second) []Second { return slices.Repeat([]Second{s}, n) }
+	for name, seconds := range map[string][]Second{
+		"the old release answers in few seconds": slices.Concat(several(40, answers(0.95, 0, 0)), several(6, answers(0.95, 0, 1))),
+		"the new release answers a part":         slices.Concat(several(60, answers(0.95, 15, 5)), several(1, answers(0.95, 0, 5))),
+		"one client of the old release is busy": slices.Concat(
+			several(1, answers(0.5, 0, 50)), several(30, answers(0.5, 0, 0)), several(11, answers(0.5, 0, 50))),
+	} {
+		w := RateBeside(100, time.Second)
+		_, _ = feed(w, answers(0.95, 95, 5), keptSeconds)
+		for i, s := range seconds {
+			if w.Add(s) == Worse {
+				t.Errorf("%s: worse after %d s: %+v", name, i+1, w.Facts())
+				break
+			}
+		}
+	}
+}
