@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/idna"
 
 	"superctl/supervisor/health"
 )
@@ -180,12 +182,18 @@ func (l *checkLoader) http(key string, t checkTable, c *health.Check) {
 	c.Path, c.AnyAnswer = "/", true
 	if t.Path != nil {
 		c.Path, c.AnyAnswer = *t.Path, false
-		if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, " \r\n") {
+		switch {
+		case !strings.HasPrefix(c.Path, "/"):
 			l.at(key+".path", `path %q: write it from /, such as "/healthz/"`, c.Path)
+		case strings.ContainsAny(c.Path, " \r\n"):
+			l.at(key+".path", "path %q: it cannot have blanks: write %%20", c.Path)
 		}
 	}
 	if strings.ContainsAny(t.Host, " \r\n") {
 		l.at(key+".host", "host %q: it cannot have blanks", t.Host)
+	} else if instead := hostInstead(t.Host); instead != t.Host {
+		l.c.Warnings = append(l.c.Warnings,
+			fmt.Sprintf("%s.host = %q is not what a Host header has, which most apps reject: write %q", key, t.Host, instead))
 	}
 	if !slices.Contains([]string{"", "http", "https"}, t.Scheme) {
 		l.at(key+".scheme", `scheme %q: write "http" or "https"`, t.Scheme)
@@ -200,6 +208,22 @@ func (l *checkLoader) http(key string, t checkTable, c *health.Check) {
 		l.at(key+".max_latency", "max_latency = %q is longer than timeout = %q, so it is never reached", c.MaxLatency,
 			c.Timeout)
 	}
+}
+
+// hostInstead returns what to write for a host that is a URL, an IPv6 address without brackets, or a name
+// that is not ASCII.
+func hostInstead(host string) string {
+	if _, rest, isURL := strings.Cut(host, "://"); isURL {
+		host = rest
+	}
+	host, _, _ = strings.Cut(host, "/")
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		return "[" + host + "]"
+	}
+	if ascii, err := idna.ToASCII(host); err == nil {
+		return ascii
+	}
+	return host
 }
 
 // headers checks that a request can have the headers. A value may be secret, so it is never shown.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -53,5 +54,25 @@ command = "celery -A shop inspect ping"
 	worker := c.Processes[1].Health
 	if worker == nil || worker.Kind != health.Exec || worker.Interval != 2*time.Second || len(worker.Command) != 5 {
 		t.Errorf("%+v", worker)
+	}
+}
+
+func TestAHostThatIsNoNameIsWarnedOf(t *testing.T) {
+	for host, want := range map[string]string{
+		"shop.example": "", "shop.example:8000": "", "[::1]:8000": "", "127.0.0.1": "", "my_shop": "", "": "",
+		"http://shop.example":  `write "shop.example"`,
+		"shop.example/healthz": `write "shop.example"`,
+		"::1":                  `write "[::1]"`,
+		"müller.example":       `write "xn--mller-kva.example"`,
+	} {
+		c, err := Parse("shop.toml", []byte("app = \"shop\"\nreleases = \"/srv/shop/releases\"\n[listen.web]\naddress = \"127.0.0.1:8000\"\n"+
+			"[process.web]\ncommand = \"gunicorn shop.wsgi\"\nlisten = [\"web\"]\n[process.web.health]\npath = \"/\"\nhost = \""+host+"\"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Join(c.Warnings, "\n")
+		if want == "" && said != "" || !strings.Contains(said, want) {
+			t.Errorf("%s: %q", host, said)
+		}
 	}
 }

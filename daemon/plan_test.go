@@ -114,7 +114,7 @@ func TestAChangeWarnsOfCommandsWithoutTheirProgram(t *testing.T) {
 
 func TestACheckFindsWhatASwitchWouldNotFind(t *testing.T) {
 	path, r := siteWith(t, "[process.web]\ncommand = \"gunikorn shop.wsgi\"\n[process.web.health]\nkind = \"exec\"\n"+
-		"command = \"celry inspect ping\"\n[process.beat]\ncommand = \"sleep 9\"\n[hooks]\nbefore = [\"sleep 0\", \"pyhton manage.py migrate\"]\n")
+		"command = \"celry inspect ping\"\n[process.beat]\ncommand = \"sleep 9\"\n[hooks]\nbefore = [\"sleep 0\", \"pyhton manage.py migrate\", \"bin/warm --all\"]\n")
 	c, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -122,11 +122,13 @@ func TestACheckFindsWhatASwitchWouldNotFind(t *testing.T) {
 	found := errors.Join(CheckPrograms(c, r, c.Processes[0]), CheckPrograms(c, r, c.Processes[1]), CheckHooks(c, r))
 	var got []string
 	for line := range strings.Lines(found.Error()) {
-		got = append(got, line[:strings.Index(line, " is not in PATH")])
+		line, _, _ = strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), r.Path, "R1"), " is not in PATH")
+		got = append(got, line)
 	}
 	want := []string{
 		`process.web cannot run in release r1: command "gunikorn"`, `process.web.health cannot run in release r1: command "celry"`,
 		`hooks.before cannot run in release r1: command "pyhton"`,
+		`hooks.before cannot run in release r1: execute R1/bin/warm: no such file or directory`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)

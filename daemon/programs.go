@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"superctl/config"
 	"superctl/releases"
-	"superctl/supervisor/health"
 	"superctl/supervisor/worker"
 )
 
@@ -20,7 +21,7 @@ func MissingPrograms(c *config.Config, r releases.Release) []string {
 
 func missingPrograms(c *config.Config, r releases.Release, env Environ) (texts []string) {
 	note := func(where string, command []string) {
-		if _, err := worker.LookPath(command[0], env.List(), r.Path); err != nil {
+		if err := lookPath(command[0], env.List(), r.Path); err != nil {
 			texts = append(texts, fmt.Sprintf("%s cannot run in release %s: %v", where, r.Name, err))
 		}
 	}
@@ -43,7 +44,7 @@ func missingPrograms(c *config.Config, r releases.Release, env Environ) (texts [
 func CheckHooks(c *config.Config, r releases.Release) (err error) {
 	env := environment(c, r, c.User, "", nil)
 	for _, command := range c.Hooks.Before {
-		if _, missing := worker.LookPath(command[0], env.List(), r.Path); missing != nil {
+		if missing := lookPath(command[0], env.List(), r.Path); missing != nil {
 			err = errors.Join(err, fmt.Errorf("hooks.before cannot run in release %s: %w", r.Name, missing))
 		}
 	}
@@ -56,7 +57,7 @@ func CheckPrograms(c *config.Config, r releases.Release, p config.Process) (err 
 	env := environment(c, r, cmp.Or(p.User, c.User), "", p.Env)
 	list := slices.Concat(env.List(), env.templates())
 	note := func(what, program string) {
-		if _, missing := worker.LookPath(program, list, r.Path); missing != nil {
+		if missing := lookPath(program, list, r.Path); missing != nil {
 			err = errors.Join(err, fmt.Errorf("process.%s%s cannot run in release %s: %w", p.Name, what, r.Name, missing))
 		}
 	}
@@ -64,10 +65,26 @@ func CheckPrograms(c *config.Config, r releases.Release, p config.Process) (err 
 	if p.Health == nil {
 		return err
 	}
-	for _, check := range append([]health.Check{p.Health.Check}, p.Health.More...) {
+	for _, check := range p.Health.Checks() {
 		if len(check.Command) > 0 {
 			note(".health", check.Command[0])
 		}
 	}
 	return err
+}
+
+// lookPath returns an error if a program does not exist, or must not be executed where it is.
+func lookPath(name string, env []string, dir string) error {
+	path, err := worker.LookPath(name, env, dir)
+	if err != nil {
+		return err
+	}
+	var fs unix.Statfs_t
+	if unix.Statfs(path, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0 {
+		return fmt.Errorf("%s is on a file system that is mounted noexec: mount it with exec", path)
+	}
+	if err := unix.Access(path, unix.X_OK); err != nil {
+		return fmt.Errorf("execute %s: %w", path, err)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // varsLimit is the largest value of the 16-bit length field of a uwsgi packet.
@@ -51,12 +52,25 @@ func (c *Check) host() string {
 	return c.Host
 }
 
+// target returns the path as a request has it: a browser encodes what is not ASCII too.
+func (c *Check) target() string {
+	var b strings.Builder
+	for i := range len(c.Path) {
+		if c.Path[i] < utf8.RuneSelf {
+			b.WriteByte(c.Path[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c.Path[i])
+		}
+	}
+	return b.String()
+}
+
 // request returns the bytes to send.
 func (c *Check) request() ([]byte, error) {
 	if c.protocol() == "uwsgi" {
 		return c.uwsgi()
 	}
-	text := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n", c.Path, c.host())
+	text := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n", c.target(), c.host())
 	headers := c.headers()
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		text = fmt.Appendf(text, "%s: %s\r\n", name, headers[name])
@@ -77,7 +91,7 @@ func (c *Check) variables() map[string]string {
 	}
 	vars := map[string]string{
 		"REQUEST_METHOD":  "GET",
-		"REQUEST_URI":     c.Path,
+		"REQUEST_URI":     c.target(),
 		"REQUEST_SCHEME":  scheme,
 		"PATH_INFO":       path,
 		"QUERY_STRING":    query,
