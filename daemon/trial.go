@@ -44,7 +44,11 @@ func Try(
 	if err != nil {
 		return nil, err
 	}
-	out, err = s.Change(ctx, api.Request{Kind: api.Switch, Release: word, Who: "check"}, show)
+	out, err = s.Change(ctx, api.Request{Kind: api.Switch, Release: word, Who: "check"}, func(ev api.Event) {
+		if !startsNothing(conf, ev.Step) {
+			show(ev)
+		}
+	})
 	switch {
 	case err != nil:
 		return nil, err
@@ -52,7 +56,15 @@ func Try(
 		return nil, errors.New("check: interrupted")
 	}
 	out.Kind, out.Previous, out.Changed, out.Generation = "check", "", false, 0
+	out.Steps = slices.DeleteFunc(out.Steps, func(st api.Step) bool { return startsNothing(conf, st.Name) })
 	return out, nil
+}
+
+// startsNothing reports whether a step would say that workers were started and proved in a trial that has
+// none to start.
+func startsNothing(conf *config.Config, step string) bool {
+	serves := func(p config.Process) bool { return len(p.Listen) > 0 }
+	return (step == api.StepBoot || step == api.StepProve) && !slices.ContainsFunc(conf.Processes, serves)
 }
 
 // startTrial runs a supervisor, and returns once it has started. stop is set even with an error.
