@@ -26,6 +26,17 @@ func TestTheTeamIsToldOnceOfARun(t *testing.T) {
 		deploy(f, nil)
 		told(t, f, "web1: reverted 2 on web1,web2,web3")
 	})
+	for _, step := range []string{"before", "prove"} {
+		for _, host := range []string{"web1", "web2"} {
+			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+				f.hosts[host].refuses = step
+				if res := deploy(f, nil); len(res.Warnings) > 0 {
+					t.Errorf("%s refuses at %s: %q", host, step, res.Warnings)
+				}
+				told(t, f, "web1: aborted 2 on web1,web2,web3")
+			})
+		}
+	}
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		deploy(f, func(p *Plan) { p.Hosts, p.Without = []string{"web1", "web3"}, []string{"web2"} })
 		told(t, f, "web1: done 2 on web1,web3 behind web2")

@@ -120,6 +120,9 @@ func (f *fakeFleet) call(ctx context.Context, host string, c Call) error {
 		return &LostError{errors.New("killed")}
 	}
 	time.Sleep(5 * time.Millisecond) // of the network
+	if ctx.Err() != nil {
+		return &LostError{ctx.Err()}
+	}
 	if cut.raised() {
 		select {
 		case <-time.After(connectTime):

@@ -30,7 +30,7 @@ func (r *run) prepareOn(m *member) {
 				func() { r.events <- event{kind: present, host: m} },
 				func(ev api.Event) { r.events <- event{kind: stepped, host: m, value: ev} })
 		}()
-		err := r.hold(r.ctx, m, m.change, args, w)
+		err := r.hold(r.work, m, m.change, args, w)
 		_ = w.Close() // of a pipe: it does not fail
 		r.events <- event{kind: ended, host: m, value: <-outcome, err: err}
 	})
@@ -140,18 +140,18 @@ func (r *run) noteOutcome(m *member, ev event) int {
 	return api.ExitAborted
 }
 
-// abort ends a run before its first word: every host is told to abort what it prepares.
+// abort ends a run before its first word: every host is told to abort what it prepares. The leases stay until
+// the team is notified.
 func (r *run) abort(exit int, err error) {
 	r.fail(exit, err)
 	r.enter(aborting, r.limits.Abort)
 	for _, m := range r.members {
-		m.lease.close()
 		m.change.close()
 		if m.change == nil && m.state != Refused && m.state != Waiting {
 			r.note(m, Aborted, "")
 		}
 	}
-	r.cancel()
+	r.stop()
 	r.settleAborted()
 }
 

@@ -33,6 +33,8 @@ type run struct {
 	timer  *time.Timer     // of the phase
 	ctx    context.Context //nolint:containedctx // of the goroutines, which end before the run does
 	cancel context.CancelFunc
+	work   context.Context //nolint:containedctx // of those that change hosts: not of the leases, which end after the report
+	stop   context.CancelFunc
 	gone   sync.WaitGroup
 }
 
@@ -83,6 +85,7 @@ func newRun(ctx context.Context, plan Plan, t Transport, limits Limits, observe 
 		}
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.work, r.stop = context.WithCancel(r.ctx)
 	return r
 }
 
@@ -162,7 +165,7 @@ func (r *run) enter(p phase, limit time.Duration) {
 // begin runs f, which returns an event, in a goroutine.
 func (r *run) begin(limit time.Duration, f func(ctx context.Context) event) {
 	r.gone.Go(func() {
-		ctx, cancel := context.WithTimeout(r.ctx, limit)
+		ctx, cancel := context.WithTimeout(r.work, limit)
 		defer cancel()
 		r.events <- f(ctx)
 	})

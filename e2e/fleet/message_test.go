@@ -56,6 +56,16 @@ func TestADeployIsOneMessage(t *testing.T) {
 	}
 }
 
+func TestARefusedDeployIsOneMessage(t *testing.T) {
+	o := newOperator(t)
+	o.f.listenToChat(t)
+	o.superctl("switch", "none").Want(1)
+	got := o.f.messages(t, o.f.Hosts[0])
+	if !strings.HasPrefix(got, "shop@production: none ") || strings.Count(got, "\n") != 1 {
+		t.Errorf("the team is told:\n%s", got)
+	}
+}
+
 func TestADeployByAnsibleIsOneMessage(t *testing.T) {
 	c := newController(t)
 	c.f.listenToChat(t)
