@@ -71,16 +71,33 @@ func Help(w io.Writer, program string, cmd *cli.Command) {
 		h.prose(cmd.Description)
 	}
 	h.title("OPTIONS")
-	var t terminal.Table
+	var list [][2]string
 	for _, f := range cmd.Flags {
-		o, shown := OptionOf(f)
-		if shown {
-			t.Row(o.String(), o.Usage)
+		if o, shown := OptionOf(f); shown {
+			list = append(list, [2]string{o.String(), o.Usage})
 		}
 	}
-	t.Row("--help", "show this help")
-	t.Write(h.text, "   ")
+	h.options(append(list, [2]string{"--help", "show this help"}))
 	h.write(w)
+}
+
+// options writes options with what they do, on a narrow terminal below each: a table would shorten their
+// names.
+func (h help) options(list [][2]string) {
+	const indent, gap = 3, 2
+	width := 0
+	for _, o := range list {
+		width = max(width, terminal.Width(o[0]))
+	}
+	var t terminal.Table
+	for _, o := range list {
+		if indent+width+gap+minComment > h.columns {
+			fmt.Fprintf(h.text, "   %s\n%s\n", o[0], terminal.Wrap("      "+o[1], h.columns, 6))
+		} else {
+			t.Row(o[0], o[1])
+		}
+	}
+	t.Write(h.text, "   ")
 }
 
 // help is a help text in the making.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/urfave/cli/v2"
@@ -61,6 +62,28 @@ OPTIONS
 `
 	if b.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
+	}
+}
+
+func TestANarrowTerminalShowsTheNamesOfOptionsWhole(t *testing.T) {
+	b := terminal.NewText(30)
+	Help(b, "superctl", sample())
+	const want = `
+OPTIONS
+   --share SHARE
+      first send this SHARE of
+      the new connections to
+      RELEASE
+   -n COUNT
+      at most COUNT (default:
+      20)
+   --json
+      print JSON
+   --help
+      show this help
+`
+	if !strings.HasSuffix(b.String(), want) {
+		t.Errorf("got:\n%s\nwant at the end:\n%s", b.String(), want)
 	}
 }
 
