@@ -33,6 +33,9 @@ func (c *change) cutover(context.Context) (string, error) {
 		}
 		return "behind the maintenance page", nil
 	}
+	if ask(c.owner.core, func() bool { return len(c.to.listeners()) == 0 }) {
+		return "", nil // the app has no gate that could turn
+	}
 	c.turned = took
 	return fmt.Sprintf("%.2f ms", float64(took.Microseconds())/1000), nil
 }

@@ -221,6 +221,20 @@ func TestAStartOfAnAppThatOnlyWorksInTheBackgroundIsDone(t *testing.T) {
 	})
 }
 
+func TestACutoverWithoutAGateHasNoDuration(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		w.plan = onlyBackground
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		out := switchTo(t, s, "r1")
+		i := slices.IndexFunc(out.Steps, func(st api.Step) bool { return st.Name == api.StepCutover })
+		if out.Result != Done || i < 0 || out.Steps[i].Detail != "" || out.CutoverSeconds != 0 {
+			t.Errorf("%+v", out)
+		}
+	})
+}
+
 func TestAPortInUseIsTriedAgainWithBackoffByTheSameDaemon(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		s, stop := failsToStart(t, w, func() { w.holder = "pid 7 (nginx)" })
