@@ -70,27 +70,38 @@ func (c *command) logs(cc *cli.Context) error {
 			return err
 		}
 	}
-	lines := 0
+	lines, err := c.showLines(ctx, stop, daemonClient, q, cc.Bool("json"))
+	if err != nil || lines > 0 || ctx.Err() != nil {
+		return err
+	}
+	if err := unknownProcess(ctx, daemonClient, q.Process); err != nil {
+		return err
+	}
+	if ctx.Err() == nil && !cc.Bool("json") {
+		terminal.Prose(c.Stderr, "superctl: %s", noLines(cc, q))
+	}
+	return nil
+}
+
+// showLines prints the lines of a query, and returns how many there were. It calls stop when one cannot be
+// written.
+func (c *command) showLines(
+	ctx context.Context, stop func(), daemonClient *control.Client, q api.LogQuery, asJSON bool,
+) (lines int, err error) {
 	var unwritten error
 	err = daemonClient.Logs(ctx, q, func(l api.LogLine) {
 		if unwritten != nil {
 			return
 		}
 		lines++
-		if unwritten = c.logLine(l, cc.Bool("json")); unwritten != nil {
+		if unwritten = c.logLine(l, asJSON); unwritten != nil {
 			stop()
 		}
 	})
 	if unwritten != nil {
-		return &console.UnwrittenError{Err: unwritten}
+		return lines, &console.UnwrittenError{Err: unwritten}
 	}
-	if err == nil && lines == 0 && ctx.Err() == nil {
-		err = unknownProcess(ctx, daemonClient, q.Process)
-	}
-	if err == nil && lines == 0 && ctx.Err() == nil && !cc.Bool("json") {
-		terminal.Prose(c.Stderr, "superctl: %s", noLines(cc, q))
-	}
-	return err
+	return lines, err
 }
 
 // logLine prints a line of a worker, as a line of JSON or for people. A file or another program gets
