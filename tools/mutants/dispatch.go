@@ -18,8 +18,8 @@ import (
 // mutantSuffix is in the names of the copies; the simulator takes it out of the names of what it sees.
 const mutantSuffix = "__mutant"
 
-// chosen is the declaration, in the package of the copies, of the mutation that is played.
-const chosen = `package supervisor
+// chosen is the declaration, in a package of copies, of the mutation that is played.
+const chosen = `package %s
 
 import (
 	"os"
@@ -61,7 +61,9 @@ func sources(all []mutation) (files map[string]string, apart map[int]bool, err e
 		}
 		files[path] = source + copies
 	}
-	files[filepath.Join(dir, "mutant.go")] = chosen
+	for _, dir := range packages() {
+		files[filepath.Join(dir, "mutant.go")] = fmt.Sprintf(chosen, filepath.Base(dir))
+	}
 	return files, apart, nil
 }
 
@@ -156,7 +158,7 @@ func write(work string, files map[string]string) (overlay map[string]string, err
 		if path, err = filepath.Abs(path); err != nil {
 			return nil, err
 		}
-		overlay[path] = filepath.Join(work, filepath.Base(path))
+		overlay[path] = filepath.Join(work, fmt.Sprintf("%d-%s", len(overlay), filepath.Base(path)))
 		if err := os.WriteFile(overlay[path], []byte(source), 0o600); err != nil {
 			return nil, err
 		}

@@ -1,6 +1,6 @@
 // Mutants breaks the supervisor on purpose, one mutation of mutations.txt at a time, and has the
-// simulator play against each. What it finds, and what not, is written to RESULT.md next to this
-// file. Run it with `make mutants`.
+// simulator play against each. What it does not find, the other tests of the broken package are to find.
+// The result is written to RESULT.md next to this file. Run it with `make mutants`.
 package main
 
 import (
@@ -20,8 +20,12 @@ import (
 const (
 	home  = "mutants"
 	dir   = "../supervisor"
-	seeds = "300" // that are played against each mutation
+	rules = dir + "/guard" // of the guard, which the supervisor and so the simulator use
+	seeds = "300"          // that are played against each mutation
 )
+
+// packages are the directories of the packages that are broken.
+func packages() []string { return []string{dir, rules} }
 
 // mutation is one thing that is broken: a pattern, in a function or, with "", anywhere, and what takes
 // its place.
@@ -59,42 +63,43 @@ func run(ctx context.Context, checkOnly bool, only string) error {
 	if err != nil {
 		return err
 	}
-	binary, err := build(ctx, work, files)
+	tests, err := build(ctx, work, files)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%d of %d mutations are in one build\n", len(all)-len(apart), len(all))
-	table, found, err := playAll(ctx, all, chosen, binary, apart)
+	table, n, err := playAll(ctx, all, chosen, tests, apart)
 	if err != nil || only != "" {
 		return err
 	}
-	summary := fmt.Sprintf("# What the simulator finds\n\nThe simulator finds %d of %d mutations of the supervisor within its past failures and %s seeds. `make mutants` "+
-		"writes this file.\n\n| what is broken | file | what the simulator says first |\n|---|---|---|\n", found, len(all), seeds)
+	summary := fmt.Sprintf("# What the simulator finds\n\nThe simulator finds %d of %d mutations of the supervisor within its past failures and %s seeds, or, "+
+		"where a test is named, that test does. `make mutants` writes this file.\n\n"+
+		"| what is broken | file | what the simulator says first |\n|---|---|---|\n", n, len(all), seeds)
 	return os.WriteFile(filepath.Join(home, "RESULT.md"), []byte(summary+table), 0o644)
 }
 
 // playAll plays the mutations whose names match, and returns the rows of the table and how many were found.
-func playAll(ctx context.Context, all []mutation, chosen *regexp.Regexp, binary string, apart map[int]bool) (
-	rows string, found int, err error,
+func playAll(ctx context.Context, all []mutation, chosen *regexp.Regexp, tests built, apart map[int]bool) (
+	rows string, n int, err error,
 ) {
 	for i, m := range all {
 		if !chosen.MatchString(m.name) {
 			continue
 		}
 		began := time.Now()
-		file, by, err := m.play(ctx, binary, i+1, apart[i+1])
+		file, by, err := m.play(ctx, tests, i+1, apart[i+1])
 		if err != nil {
 			return "", 0, fmt.Errorf("%s: %w", m.name, err)
 		}
 		if by != "" {
-			found++
+			n++
 		} else {
 			by = "**not found**"
 		}
 		fmt.Printf("%3.0f s %-60s %s\n", time.Since(began).Seconds(), m.name, by)
 		rows += fmt.Sprintf("| %s | %s | %s |\n", m.name, file, strings.ReplaceAll(by, "|", "/"))
 	}
-	return rows, found, nil
+	return rows, n, nil
 }
 
 // parse reads mutations: a name after ===, a function or nothing after ---, the pattern, and after +++
@@ -122,7 +127,7 @@ func fit(all []mutation) error {
 
 // place is where the mutation is.
 func (m mutation) place() (place, error) {
-	places, err := find(dir, m.function, m.old)
+	places, err := find(m.function, m.old)
 	if err != nil {
 		return place{}, err
 	}
@@ -132,31 +137,61 @@ func (m mutation) place() (place, error) {
 	return places[0], nil
 }
 
-// build builds the tests with other sources, and returns the path of their binary.
-func build(ctx context.Context, work string, files map[string]string) (binary string, err error) {
+// built is the tests of the packages with other sources.
+type built struct{ binary, overlay string }
+
+// build builds the tests of the supervisor with other sources.
+func build(ctx context.Context, work string, files map[string]string) (b built, err error) {
 	places, err := write(work, files)
 	if err != nil {
-		return "", err
+		return b, err
 	}
 	replace, err := json.Marshal(map[string]map[string]string{"Replace": places})
 	if err != nil {
-		return "", err
+		return b, err
 	}
-	overlay, binary := filepath.Join(work, "overlay.json"), filepath.Join(work, "test")
-	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
-		return "", err
+	b = built{binary: filepath.Join(work, "test"), overlay: filepath.Join(work, "overlay.json")}
+	if err := os.WriteFile(b.overlay, replace, 0o600); err != nil {
+		return b, err
 	}
-	tests := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, ".")
+	tests := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", b.overlay, "-o", b.binary, ".")
 	tests.Dir = dir
 	if out, err := tests.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
+		return b, fmt.Errorf("%w: %s", err, out)
 	}
-	return binary, nil
+	return b, nil
 }
 
-// play runs the simulator against a mutation, which is that number in the binary, or in none; by is what
-// it says is wrong, "" when nothing.
-func (m mutation) play(ctx context.Context, binary string, number int, apart bool) (file, by string, err error) {
+// commands are the tests to run against a mutation in a package, one after the other: first those that take
+// a short time.
+func (b built) commands(ctx context.Context, broken string) (list []*exec.Cmd) {
+	ofSupervisor := func(args ...string) *exec.Cmd {
+		c := exec.CommandContext(ctx, b.binary, append(args, "-test.timeout", "5m", "-test.failfast")...)
+		c.Dir = dir
+		return c
+	}
+	list = append(list, ofSupervisor("-test.run", "TestPastFailures"))
+	if broken == rules {
+		c := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-overlay", b.overlay, ".")
+		c.Dir = rules
+		list = append(list, c)
+	}
+	list = append(list, ofSupervisor("-test.run", "TestSimulation$"))
+	if broken == dir {
+		list = append(list, ofSupervisor("-test.skip", "TestSimulation$|TestPastFailures|TestASeedGives"))
+	}
+	return list
+}
+
+// firstWrong matches what a run says first that is wrong.
+var firstWrong = regexp.MustCompile(`(?m)(?:WRONG: |panic: |deadlock)(.*)$|--- FAIL: \S+`)
+
+// simulated matches the line of a test of the simulator that has failed; another line says why.
+var simulated = regexp.MustCompile(`(?m)^ *--- FAIL: Test(Simulation|PastFailures).*\n`)
+
+// play runs the tests against a mutation, which is that number in b, or in none; by is what they say is
+// wrong, "" when nothing.
+func (m mutation) play(ctx context.Context, b built, number int, apart bool) (file, by string, err error) {
 	at, err := m.place()
 	if err != nil {
 		return "", "", err
@@ -168,20 +203,18 @@ func (m mutation) play(ctx context.Context, binary string, number int, apart boo
 			return "", "", err
 		}
 		defer os.RemoveAll(work)
-		if binary, err = build(ctx, work, map[string]string{at.path: at.with(m.broken)}); err != nil {
+		if b, err = build(ctx, work, map[string]string{at.path: at.with(m.broken)}); err != nil {
 			return "", "", err
 		}
 	}
-	for _, tests := range []string{"TestPastFailures", "TestSimulation$"} { // the shorter one first
-		test := exec.CommandContext(ctx, binary, "-test.run", tests, "-test.timeout", "5m", "-test.failfast")
-		test.Dir = dir
+	for _, test := range b.commands(ctx, filepath.Dir(at.path)) {
 		test.Env = append(os.Environ(), "SEEDS="+seeds, "SHRINK=0", fmt.Sprint("MUTANT=", number))
 		out, err := test.CombinedOutput()
 		if err == nil {
 			continue
 		}
-		if wrong := regexp.MustCompile(`(?m)(?:WRONG: |panic: |deadlock)(.*)$`).FindString(string(out)); wrong != "" {
-			return file, strings.TrimPrefix(wrong, "WRONG: "), nil
+		if wrong := firstWrong.FindString(simulated.ReplaceAllString(string(out), "")); wrong != "" {
+			return file, strings.TrimPrefix(strings.TrimPrefix(wrong, "WRONG: "), "--- FAIL: "), nil
 		}
 		return file, "the run does not end: " + err.Error(), nil
 	}

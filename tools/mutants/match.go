@@ -66,16 +66,20 @@ func (p place) with(text string) string {
 	return p.source[:p.from] + text + p.source[p.to:]
 }
 
-// find returns each place at which the pattern is in the files of dir that are no tests; within the
-// functions of that name only, unless it is "".
-func find(dir, function, pattern string) (places []place, err error) {
+// find returns each place at which the pattern is in the files of the packages that are no tests; within
+// the functions of that name only, unless it is "".
+func find(function, pattern string) (places []place, err error) {
 	want := tokens(strings.ReplaceAll(pattern, "$", holePrefix))
 	if len(want) == 0 {
 		return nil, errors.New("it has no text to look for")
 	}
-	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		return nil, err
+	var paths []string
+	for _, dir := range packages() {
+		inDir, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, inDir...)
 	}
 	for _, path := range paths {
 		if strings.HasSuffix(path, "_test.go") {
