@@ -114,7 +114,7 @@ func TestAChangeWarnsOfCommandsWithoutTheirProgram(t *testing.T) {
 
 func TestACheckFindsWhatASwitchWouldNotFind(t *testing.T) {
 	path, r := siteWith(t, "[process.web]\ncommand = \"gunikorn shop.wsgi\"\n[process.web.health]\nkind = \"exec\"\n"+
-		"command = \"celry inspect ping\"\n[process.beat]\ncommand = \"sleep 9\"\n[hooks]\nbefore = [\"sleep 0\", \"pyhton manage.py migrate\", \"bin/warm --all\"]\n")
+		"command = \"celry inspect ping\"\n[process.beat]\ncommand = \"bin/{process}\"\n[hooks]\nbefore = [\"sleep 0\", \"pyhton manage.py migrate\", \"bin/warm --all\"]\n")
 	c, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)

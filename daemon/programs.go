@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -76,7 +77,7 @@ func CheckPrograms(c *config.Config, r releases.Release, p config.Process) (err 
 // lookPath returns an error if a program does not exist, or must not be executed where it is.
 func lookPath(name string, env []string, dir string) error {
 	path, err := worker.LookPath(name, env, dir)
-	if err != nil {
+	if err != nil || strings.Contains(name, "{") { // the start of a worker replaces placeholders
 		return err
 	}
 	var fs unix.Statfs_t
