@@ -52,6 +52,9 @@ func (c *command) history(cc *cli.Context) error {
 	if err != nil {
 		return &commandline.UsageError{Err: err}
 	}
+	if cc.Int("n") < 0 {
+		return commandline.Usagef("history: -n %d: use 1 or more, or 0 for all", cc.Int("n"))
+	}
 	conf, err := app.Load(cc)
 	if err != nil {
 		return err
