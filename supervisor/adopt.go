@@ -99,11 +99,12 @@ func (rc *recovery) endWorker(ws *workerState) {
 	}
 }
 
-// isWayBack reports whether an interrupted change came from a generation whose workers had to stop
-// at its cutover, because all generations accept from one queue.
+// isWayBack reports whether an interrupted change came from a generation whose workers may have stopped
+// already: at its cutover, because all generations accept from one queue, or in the place of their
+// successors, which an app without a listener has after its cutover.
 func (st *state) isWayBack(g *generation) bool {
 	return st.Change != nil && st.From == g.id && g.state == Standby &&
-		slices.ContainsFunc(g.plan.Processes, func(p Process) bool { return g.sharedGate(&p) })
+		(len(g.plan.listeners()) == 0 || slices.ContainsFunc(g.plan.Processes, func(p Process) bool { return g.sharedGate(&p) }))
 }
 
 // adoptWorker takes over one worker. The reason of one that has ended meanwhile says how, where
