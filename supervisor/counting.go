@@ -27,7 +27,7 @@ type counting struct {
 
 	mu   sync.Mutex
 	at   time.Time       // guarded by mu
-	of   map[string]bool // guarded by mu: the places that were asked for
+	of   map[string]bool // guarded by mu: the places that were asked for, and whether their workers were ready
 	last requests.Report // guarded by mu
 	why  error           // guarded by mu: what kept the last report from being complete
 }
@@ -114,13 +114,15 @@ func generationOf(place string) string {
 	return number
 }
 
-// read returns what all workers have counted, as it was within the last second.
+// read returns what all workers have counted, as it was within the last second. A worker that was not ready
+// then may have begun to count since.
 func (c *counting) read(places map[string]bool) (requests.Report, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := c.of != nil && time.Since(c.at) < measureEvery
-	for place := range places {
-		known = known && c.of[place]
+	for place, ready := range places {
+		was, asked := c.of[place]
+		known = known && asked && (was || !ready)
 	}
 	if !known {
 		c.last, c.why = c.ledger.Read()
@@ -193,12 +195,12 @@ func (c *counting) fill(st *Status, figures []measurement) (list []ProcessReques
 	return list
 }
 
-// countedPlaces returns the places of the instances that count.
+// countedPlaces returns the places of the instances that count, and whether their workers are ready.
 func countedPlaces(figures []measurement) map[string]bool {
 	places := make(map[string]bool)
 	for i := range figures {
 		for _, of := range figures[i].counting {
-			places[of.place] = true
+			places[of.place] = of.ready
 		}
 	}
 	delete(places, "")
@@ -214,7 +216,7 @@ func unlisted(st *Status, claimed map[string]bool, places map[string]*requests.R
 	}
 	sum := tally{processes: make(map[string]*requests.Counts)}
 	for place, r := range places {
-		if r.Counting && !claimed[place] && !listed[generationOf(place)] {
+		if _, ours := claimed[place]; r.Counting && !ours && !listed[generationOf(place)] {
 			sum.add(requests.Process(place), r)
 		}
 	}
@@ -258,7 +260,7 @@ func (t *tally) instances(gs *GenerationStatus, list []countingInstance, places 
 // others adds what was counted in places of the generation that have no instance any more.
 func (t *tally) others(generation int, claimed map[string]bool, places map[string]*requests.Reading) {
 	for place, r := range places {
-		if !claimed[place] && r.Counting && generationOf(place) == strconv.Itoa(generation) {
+		if _, ours := claimed[place]; !ours && r.Counting && generationOf(place) == strconv.Itoa(generation) {
 			t.add(requests.Process(place), r)
 		}
 	}

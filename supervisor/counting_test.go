@@ -208,6 +208,32 @@ func TestRequestsAreReadAtMostOnceASecond(t *testing.T) {
 	})
 }
 
+func TestAWorkerThatHasBecomeReadyMeanwhileIsReadAgain(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		w.releases["r2"] = behaviour{answerAfter: measureEvery / 2}
+		switchTo(t, s, "r1")
+		go switchTo(t, s, "r2")
+		time.Sleep(measureEvery / 4)
+		counts := func(state string) bool {
+			g := s.Status().Generations[0]
+			return g.ID == 2 && g.Workers[0].State == state && g.Requests != nil && len(g.Uncounted) == 0
+		}
+		if counts(string(InstanceStarting)) {
+			t.Error("it counts before it has begun")
+		}
+		if err := os.WriteFile(filepath.Join(pagesOf(t, w, 2, 0), ".counts"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(measureEvery / 2)
+		if !counts(string(InstanceReady)) {
+			t.Errorf("%+v", s.Status().Generations[0])
+		}
+	})
+}
+
 func TestPagesAreFoldedWithoutAStatus(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		withDrainHook(t, w)
