@@ -398,8 +398,11 @@ func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
 			if p.how.answer != nil {
 				status = p.how.answer(p.asked)
 			}
-			if status == 0 {
+			switch status {
+			case 0:
 				return silent(), nil
+			case cut:
+				return closing(), nil
 			}
 			return answering(status), nil
 		}
@@ -411,6 +414,19 @@ func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
 func silent() net.Conn {
 	client, server := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, server) }()
+	return client
+}
+
+// cut stands for an answer that does not come, because the connection is closed.
+const cut = -1
+
+// closing is a connection to a server that ends when it has read a request.
+func closing() net.Conn {
+	client, server := net.Pipe()
+	go func() {
+		defer server.Close()
+		_, _ = http.ReadRequest(bufio.NewReader(server))
+	}()
 	return client
 }
 

@@ -62,7 +62,7 @@ func (w *world) set(f func()) {
 type behaviour struct {
 	exitAfter   time.Duration     // of every worker; 0 = never
 	answerAfter time.Duration     // import time
-	answer      func(nth int) int // the status; 0 = no answer
+	answer      func(nth int) int // the status; 0 = no answer; cut = the connection is closed
 	ignoreStop  bool
 	stopTakes   time.Duration
 	handles     syscall.Signal // that does not end it

@@ -72,6 +72,9 @@ func (pw probationWatch) askAll(ctx context.Context, asking *sync.WaitGroup, fai
 			asking.Go(func() {
 				asks.ask(ctx, asks.steadily, func(r health.Result) bool {
 					if !r.OK {
+						if r.Status == 0 {
+							pw.awaitEnd(ctx, p.Name)
+						}
 						fail(&failure{reason: p.Name + ": " + r.Reason, log: pw.tail(p.Name)})
 					}
 					return r.OK
@@ -82,6 +85,29 @@ func (pw probationWatch) askAll(ctx context.Context, asking *sync.WaitGroup, fai
 		return err
 	}
 	return nil
+}
+
+const (
+	// The kernel closes the connections of a process that ends before it tells of its end.
+	endKnown = 250 * time.Millisecond
+	// What a worker has left behind is ended before its end is told.
+	endTold = 5 * time.Second
+)
+
+// awaitEnd lets the end of a worker be told first, which says more than a check that got no answer. The
+// end ends ctx.
+func (pw probationWatch) awaitEnd(ctx context.Context, process string) {
+	wait := func(limit time.Duration) {
+		limited, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		<-limited.Done()
+	}
+	wait(endKnown)
+	if ask(pw.owner.core, func() bool {
+		return slices.ContainsFunc(pw.to.of(process), func(in *instance) bool { return in.dead })
+	}) {
+		wait(endTold)
+	}
 }
 
 // lanesToAsk is one instance of each lane of a generation that has a health check. except may be nil.

@@ -5,11 +5,13 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"superctl/supervisor/health"
+	"superctl/supervisor/worker"
 )
 
 func TestAReleaseThatFailsItsProbationIsReverted(t *testing.T) {
@@ -37,6 +39,41 @@ func TestAReleaseThatFailsItsProbationIsReverted(t *testing.T) {
 				if st := s.Status(); len(st.Generations) != 1 || st.Generations[0].State != string(Live) ||
 					st.Health != HealthOK {
 					t.Errorf("status %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// The kernel closes the connections of a process that ends before it tells of its end.
+func TestTheEndOfAWorkerIsTheReasonAndNotTheCheckThatItCutOff(t *testing.T) {
+	for name, tc := range map[string]struct {
+		canary *Canary
+		result Result
+	}{"in a canary": {threeSteps(), Aborted}, "on probation": {nil, Reverted}} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				const last = 12
+				ends := func() {
+					time.Sleep(endKnown / 2)
+					w.newest("r2").die(worker.Exit{Known: true, Code: 3})
+				}
+				w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{leaves: time.Second, answer: func(n int) int {
+					if n < last {
+						return 200
+					}
+					if n == last {
+						go ends()
+					}
+					return cut
+				}}
+				s, stop := w.supervisor(t.TempDir())
+				defer stop()
+				switchTo(t, s, "r1")
+				out := switchWith(t, s, "r2", tc.canary)
+				want(t, s, out, tc.result, "r1")
+				if !strings.Contains(out.Error, "web.0 ended after") || !strings.Contains(out.Error, "exit code 3") {
+					t.Errorf("%s", out.Error)
 				}
 			})
 		})
