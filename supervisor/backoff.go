@@ -22,3 +22,14 @@ func (co *core) backoff(streak int) time.Duration {
 	}
 	return time.Duration(float64(wait) * (0.8 + 0.4*co.os.chance()))
 }
+
+// loops reports whether a worker has died again and again, and the newest one has not lived for long, nor was
+// it asked for.
+func (in *instance) loops() bool { return in.streak >= crashLoop && in.death != "" }
+
+// outlive has a crash loop be over once the worker of an instance, which is ready, has lived for long.
+func (co *core) outlive(in *instance) {
+	if in.loops() {
+		in.later(longLife-time.Since(in.born), func() { in.streak = 0 })
+	}
+}

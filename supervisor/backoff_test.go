@@ -41,3 +41,28 @@ func TestACrashLoopIsReportedWithItsReasonAndBacksOff(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAppWhoseWorkerDiesAgainAndAgainIsNotOKInBetween(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		for deaths := 1; deaths <= 4; deaths++ {
+			time.Sleep(6 * time.Second)
+			w.newest("r1").die(worker.Exit{Known: true, Code: 3})
+			time.Sleep(3 * time.Second) // it is back
+			synctest.Wait()
+			st := s.Status()
+			loops := st.Health == HealthDegraded && strings.Contains(st.Reason, "exit code 3 (started again")
+			if loops != (deaths >= crashLoop) || st.Generations[0].Workers[0].State != string(InstanceReady) {
+				t.Errorf("after %d deaths: %s: %s", deaths, st.Health, st.Reason)
+			}
+		}
+		time.Sleep(longLife)
+		synctest.Wait()
+		if st := s.Status(); st.Health != HealthOK {
+			t.Errorf("a minute later: %s: %s", st.Health, st.Reason)
+		}
+	})
+}

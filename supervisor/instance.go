@@ -50,6 +50,7 @@ type instance struct {
 	restarts int
 	streak   int // deaths without a long life in between
 	reason   string
+	death    string      // the reason of the newest end that was not asked for
 	refusal  string      // why it is given up before its start timeout
 	says     string      // newest STATUS=
 	lingers  *lingerWait // its stop signal waits; nil = it does not
@@ -91,7 +92,7 @@ func (in *instance) fire(ev instanceEvent) {
 	case doSpawn:
 		in.spawn()
 	case doReady:
-		in.relisten()
+		in.atReady()
 	case doBackoff:
 		in.backOff()
 	case doStop:
@@ -337,9 +338,10 @@ func (in *instance) proved() bool {
 	return (!in.proc.Notify || in.notified) && (in.proc.Health == nil || in.healthy)
 }
 
-// relisten puts back what a server changes on a listener that it inherits: gunicorn and others set
-// its backlog again.
-func (in *instance) relisten() {
+// atReady follows when a worker has become ready. It puts back what a server changes on a listener that it
+// inherits: gunicorn and others set its backlog again.
+func (in *instance) atReady() {
+	in.owner.outlive(in)
 	in.reason, in.vouched = "", false
 	in.owner.flags.warnWithoutHook(in)
 	for _, name := range in.proc.Listen {
@@ -354,6 +356,7 @@ func (in *instance) backOff() {
 		in.streak = 0
 	}
 	in.restarts++
+	in.death = in.reason
 	wait := in.owner.backoff(in.streak)
 	in.streak++
 	in.arm(wait, backoffElapsed)

@@ -11,7 +11,7 @@ func (c *change) revive(ctx context.Context) (string, error) {
 	n := 0
 	if err := c.owner.do(func() {
 		for _, in := range c.to.instances {
-			in.restarts = 0 // its streak stays: if it ends again it waits as long as before
+			in.restarts, in.death = 0, "" // its streak stays: if it ends again it waits as long as before
 			if in.state == InstanceBackoff {
 				n++
 				in.fire(backoffElapsed)

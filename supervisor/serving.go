@@ -26,10 +26,11 @@ type appHealth struct {
 	episode  episode            // the trouble that the app is in
 }
 
-// verdict is what status, STATUS= for systemd and exit codes say: maintenance is part of it.
+// verdict is what status, STATUS= for systemd and exit codes say: maintenance and a crash loop are part of it.
 func (ah *appHealth) verdict() (health, reason string) {
 	v := verdict{health: HealthOK}
 	ah.judgeApp(&v)
+	ah.judgeLoops(&v)
 	ah.owner.maintenance.judge(&v)
 	ah.owner.maintenance.mention(&v)
 	return v.health, v.reason
@@ -101,6 +102,19 @@ func (ah *appHealth) judgeLive(v *verdict) {
 	}
 	for _, gate := range ah.opt.Gates {
 		v.add(HealthDegraded, ah.notYet(gate))
+	}
+}
+
+// judgeLoops adds a worker that is ready and died again and again before that. Notifications do without: an
+// episode counts the time of all deaths.
+func (ah *appHealth) judgeLoops(v *verdict) {
+	if ah.owner.live == nil {
+		return
+	}
+	for _, in := range ah.owner.live.instances {
+		if in.state == InstanceReady && in.loops() {
+			v.add(HealthDegraded, fmt.Sprintf("%s %s (started again %d times in a row)", in, in.death, in.streak))
+		}
 	}
 }
 
