@@ -87,13 +87,15 @@ func (c checks) run(cc *cli.Context) error {
 	if cc.Bool("notify") {
 		err = testNotify(cc.Context, conf, f)
 	} else {
-		checkAll(conf, f)
+		checkConfig(conf, f)
+		checkHost(conf, f)
 	}
 	return errors.Join(err, c.print().check(f, cc.Bool("json")))
 }
 
-// checkAll checks everything that the daemon needs to start.
-func checkAll(conf *config.Config, f *findings) {
+// checkConfig checks what the config says, against the newest release. With checkHost it is everything
+// that the daemon needs to start.
+func checkConfig(conf *config.Config, f *findings) {
 	f.ok("config %s", conf.Path)
 	for _, w := range conf.Warnings {
 		f.warn("%s", w)
@@ -109,6 +111,10 @@ func checkAll(conf *config.Config, f *findings) {
 	checkCrons(conf, f, time.Now())
 	checkHooks(conf, f)
 	checkNotify(conf, f)
+}
+
+// checkHost checks what the daemon needs of this machine, and how the running one is, if any.
+func checkHost(conf *config.Config, f *findings) {
 	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
 	defer cancel()
 	st, asked := control.NewClient(conf.Control, conf.App).Status(ctx)

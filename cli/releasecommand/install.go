@@ -153,8 +153,7 @@ func InstallBundle(
 	r, err := install.Install(ctx, wanted.Word, opt)
 	out := &InstallOutcome{
 		Kind: "install", Changed: r.Changed, Result: api.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle,
-		Tree:  r.Tree,
-		Steps: slices.Concat([]install.Step{}, r.Steps), Seconds: now().Sub(began).Seconds(), Warnings: r.Warnings,
+		Tree: r.Tree, Steps: slices.Concat([]install.Step{}, r.Steps), Seconds: now().Sub(began).Seconds(), Warnings: r.Warnings,
 	}
 	out.New = err == nil && wanted.DryRun && !r.There
 	if m := r.Manifest; m != nil {
