@@ -399,13 +399,13 @@ func TestTheFilesOfAContainerCountAsDiskUse(t *testing.T) {
 		must(t, os.Mkdir(filepath.Join(top, dir), 0o755))
 	}
 	if err := unix.Mount("none", filepath.Join(top, "lower"), "tmpfs", 0, "size=4m"); err != nil {
-		t.Skip(err) // root alone can mount a file system
+		t.Skipf("only root can mount a file system: %v", err)
 	}
 	defer unix.Unmount(filepath.Join(top, "lower"), unix.MNT_DETACH)
 	write(t, filepath.Join(top, "lower", "release", "data"), strings.Repeat("x", 1<<20))
 	merged := filepath.Join(top, "merged")
 	if err := unix.Mount("none", merged, "overlay", 0, fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", top)); err != nil {
-		t.Skip(err) // in a container
+		t.Skipf("no overlay can be mounted here, as in some containers: %v", err)
 	}
 	defer unix.Unmount(merged, unix.MNT_DETACH)
 	if use := DiskUse(t.Context(), filepath.Join(merged, "release")); use.Bytes < 1<<20 {

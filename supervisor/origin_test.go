@@ -133,6 +133,16 @@ func TestTheOutcomeOfARollbackThatEndsAProbationNamesBothCommits(t *testing.T) {
 	})
 }
 
+// leaveOnProbation has the daemon leave, as for an upgrade, while a release is on probation.
+func leaveOnProbation(s *Supervisor, stop func(), release string) {
+	go func() {
+		_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: release}, func(Event) {})
+	}()
+	time.Sleep(5 * time.Second)
+	s.Leave()
+	stop()
+}
+
 func TestADeathWhileNoDaemonRunsEndsTheProbation(t *testing.T) {
 	for name, queues := range map[string]int{"the listeners are handed over": 1, "the listeners are lost": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -141,12 +151,7 @@ func TestADeathWhileNoDaemonRunsEndsTheProbation(t *testing.T) {
 				dir := t.TempDir()
 				s, stop := w.supervisor(dir)
 				switchTo(t, s, "r1")
-				go func() {
-					_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "bad"}, func(Event) {})
-				}()
-				time.Sleep(5 * time.Second) // it is on probation
-				s.Leave()
-				stop()
+				leaveOnProbation(s, stop, "bad")
 				started := len(w.processes())
 				time.Sleep(5 * time.Second) // its worker ends meanwhile
 
@@ -184,12 +189,7 @@ func TestAfterALossOfAllOnProbationTheReleaseBeforeStarts(t *testing.T) {
 				dir := t.TempDir()
 				s, stop := w.supervisor(dir)
 				switchTo(t, s, "r1")
-				go func() {
-					_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "r2"}, func(Event) {})
-				}()
-				time.Sleep(5 * time.Second) // it is on probation
-				s.Leave()
-				stop()
+				leaveOnProbation(s, stop, "r2")
 				for _, p := range w.processes() { // as when the machine starts again
 					p.die(worker.Exit{})
 				}
