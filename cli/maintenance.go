@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -57,8 +58,7 @@ func (c *command) maintenance(cc *cli.Context) error {
 	return c.change(cc, req)
 }
 
-// warnOfProxies warns of networks that match no client: behind a proxy of this host every client has the proxy's
-// address, and an IPv4 listener has no IPv6 clients.
+// warnOfProxies warns of networks that do not tell the clients apart as they should.
 func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) error {
 	if page == nil || len(page.Allow) == 0 {
 		return nil
@@ -67,23 +67,34 @@ func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) erro
 	if err != nil {
 		return err
 	}
-	for _, n := range page.Allow {
-		if n.Addr().Is6() && !slices.ContainsFunc(conf.Listen, takesIPv6) {
-			terminal.Prose(c.Stderr, "%s --allow %s matches no client: no listener has an IPv6 address",
-				terminal.PaletteFor(c.Stderr).Yellow("warning:"), n)
-		}
+	for _, text := range doubtsAbout(page.Allow, conf.Listen) {
+		terminal.Prose(c.Stderr, "%s %s", terminal.PaletteFor(c.Stderr).Yellow("warning:"), text)
 	}
-	for _, n := range page.Allow {
-		if n.Addr().IsLoopback() {
-			return nil
-		}
-	}
-	if slices.ContainsFunc(conf.Listen, reachedDirectly) {
-		return nil
-	}
-	terminal.Prose(c.Stderr, "%s all listeners are on loopback addresses. Behind nginx each connection comes from nginx, so --allow %s "+
-		"matches no client: let nginx choose (docs/maintenance.md)", terminal.PaletteFor(c.Stderr).Yellow("warning:"), cc.String("allow"))
 	return nil
+}
+
+// doubtsAbout says which networks match no client or all of them: behind a proxy of this host every client has
+// the proxy's address, and an IPv4 listener has no IPv6 clients.
+func doubtsAbout(allow []netip.Prefix, listen []config.Listen) (texts []string) {
+	const nginx = "Behind nginx each connection comes from nginx"
+	const advice = "let nginx choose (docs/maintenance.md)"
+	proxied := !slices.ContainsFunc(listen, reachedDirectly)
+	local := slices.ContainsFunc(allow, func(n netip.Prefix) bool { return n.Addr().Unmap().IsLoopback() })
+	for _, n := range allow {
+		v6 := n.Addr().Is6() && !n.Addr().Is4In6()
+		switch {
+		case v6 && !slices.ContainsFunc(listen, takesIPv6):
+			texts = append(texts, fmt.Sprintf("--allow %s matches no client: no listener has an IPv6 address", n))
+		case !proxied:
+		case n.Contains(netip.AddrFrom4([4]byte{127, 0, 0, 1})), n.Contains(netip.IPv6Loopback()):
+			texts = append(texts, fmt.Sprintf("all listeners are on loopback addresses. %s, so --allow %s lets all clients of nginx "+
+				"reach the app: %s", nginx, n, advice))
+		case !local:
+			texts = append(texts, fmt.Sprintf("all listeners are on loopback addresses. %s, so --allow %s matches no client: %s",
+				nginx, n, advice))
+		}
+	}
+	return texts
 }
 
 // takesIPv6 reports whether a listener may have IPv6 clients.
