@@ -27,11 +27,11 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 	if err := f.store.Pointable(); err != nil {
 		return supervisor.Plan{}, err
 	}
-	common, err := p.commonEnvironment(f, t)
-	if err != nil {
+	if err := r.Check(ctx, releases.CheckOptions{NoVirtualenv: !c.Virtualenv}); err != nil {
 		return supervisor.Plan{}, err
 	}
-	if err := r.Check(ctx, releases.CheckOptions{NoVirtualenv: !c.Virtualenv}); err != nil {
+	common, err := p.commonEnvironment(f, t)
+	if err != nil {
 		return supervisor.Plan{}, err
 	}
 	plan := supervisor.Plan{

@@ -78,6 +78,27 @@ func TestASwitchToTheLatestNamesWhatItHasSkipped(t *testing.T) {
 	}
 }
 
+// A path of this release ends at the comma in texts, so it seems to lead into another one, "r".
+func TestANameThatCannotBeUsedIsTheReasonAndNotItsPaths(t *testing.T) {
+	path, r1 := siteWith(t, "[process.web]\ncommand = [\"/bin/sleep\", \"9\"]\n")
+	named := filepath.Join(filepath.Dir(r1.Path), "r,1")
+	if err := os.MkdirAll(filepath.Join(named, "venv", "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(strings.Replace(string(text), "virtualenv = false", "", 1)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &planner{path: path, secrets: &secretSource{}}
+	_, err = p.resolve(t.Context(), supervisor.Target{Kind: supervisor.Switch, Word: "r,1"})
+	if err == nil || !strings.HasPrefix(err.Error(), "release r,1 is broken: its name has a ','") {
+		t.Errorf("%v", err)
+	}
+}
+
 // siteWith returns the path of a config with these tables, and the release r1, which is empty.
 func siteWith(t *testing.T, tables string) (path string, r1 releases.Release) {
 	t.Helper()

@@ -122,8 +122,9 @@ func (p *planner) find(ctx context.Context, t supervisor.Target) (found, error) 
 
 // plan checks what was found, and returns its plan.
 func (p *planner) plan(ctx context.Context, f found, t supervisor.Target) (supervisor.Plan, error) {
-	// A detour must not keep a site down at the start: current points to this release then.
-	if err := staysInside(f.config, f.release); err != nil && !t.Starting() {
+	// A broken release has the better reason. A detour must not keep a site down at the start: current points to
+	// this release then.
+	if err := staysInside(f.config, f.release); err != nil && !t.Starting() && f.release.Broken == nil {
 		return supervisor.Plan{}, err
 	}
 	plan, err := p.makePlan(ctx, f, t)
