@@ -63,6 +63,8 @@ func (c *command) list(ctx context.Context, cc *cli.Context) error {
 	return hostCode(cc, apps, unreadable)
 }
 
+const noApps = "no apps on this host: no config in /etc/superctl and no running daemon; superctl init sets one up"
+
 func (pr printer) apps(cc *cli.Context, apps []host.App) error {
 	if cc.Bool("json") {
 		return pr.JSON(apps)
@@ -72,7 +74,7 @@ func (pr printer) apps(cc *cli.Context, apps []host.App) error {
 		b.WriteString(terminal.ClearScreen)
 	}
 	if len(apps) == 0 {
-		terminal.Prose(b, "no apps on this host: no config in /etc/superctl and no running daemon; superctl init sets one up")
+		terminal.Prose(b, noApps)
 	} else {
 		appTable(apps, terminal.PaletteFor(pr.Stdout), pr.Now()).Write(b, "")
 	}

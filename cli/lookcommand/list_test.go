@@ -5,6 +5,8 @@ package lookcommand
 import (
 	"errors"
 	"flag"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,5 +148,38 @@ shop r42                live 95 %  100.0 1.0 %  24 ms 24 ms 2    478 MB 0
      feature-…9f3c2ab live 80 %    -     -      -     -     -    471 MB 1`
 	if long := longLines(got, 80); long != nil || got != control {
 		t.Errorf("longer than 80 columns: %q; got:\n%s\nwant:\n%s", long, got, control)
+	}
+}
+
+func TestAppsThatNeedAttentionAreOnAScreenTooSmallForAll(t *testing.T) {
+	v := topView{rates: map[string]*host.Rates{"": new(host.Rates)}}
+	for i := range 30 {
+		v.apps = append(v.apps, host.Measured{App: host.App{Name: fmt.Sprintf("app%02d", i), Running: true, Status: &api.Status{
+			Health: api.HealthOK, Generations: []api.GenerationStatus{{Release: "r1", State: string(api.Live)}},
+		}}})
+	}
+	v.apps[20].Status.Changing = &api.ChangeStatus{Kind: "switch", Release: "r2"}
+	v.apps[27].Status.Health = api.HealthDegraded
+	v.apps[29] = host.Measured{App: host.App{Name: "app29", Error: "the daemon cannot be reached"}}
+	first := func(rows int) (names []string) {
+		for _, line := range v.screen(80, rows)[3:] {
+			if name, _, _ := strings.Cut(line, " "); name != "" {
+				names = append(names, name)
+			}
+		}
+		return names[:4]
+	}
+	if got, want := first(60), []string{"app00", "app01", "app02", "app03"}; !slices.Equal(got, want) {
+		t.Errorf("on a screen for all: %q", got)
+	}
+	if got, want := first(24), []string{"app20", "app27", "app29", "app00"}; !slices.Equal(got, want) {
+		t.Errorf("on a small screen: %q", got)
+	}
+}
+
+func TestTopWithoutAppsSaysHowToHaveOne(t *testing.T) {
+	var v topView
+	if text := strings.Join(v.screen(60, 24), " "); !strings.Contains(text, "no apps on this host") || strings.Contains(text, "RELEASE") {
+		t.Errorf("%s", text)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -130,7 +131,7 @@ func (c *command) draw(v *topView, screen *os.File) error {
 	if err != nil {
 		return fmt.Errorf("top: %w", err)
 	}
-	_, err = io.WriteString(c.Stdout, terminal.Drawn(v.lines(columns), rows))
+	_, err = io.WriteString(c.Stdout, terminal.Drawn(v.screen(columns, rows), rows))
 	return err
 }
 
@@ -163,6 +164,24 @@ func (v *topView) ask(ctx context.Context, now func() time.Time) {
 	v.rates = known
 }
 
+// screen returns the lines for a screen of that size. If they are too many, the apps that need attention come first.
+func (v *topView) screen(columns, rows int) []string {
+	lines := v.lines(columns)
+	if len(lines) <= rows {
+		return lines
+	}
+	slices.SortStableFunc(v.apps, func(a, b host.Measured) int { return urgency(&b) - urgency(&a) })
+	return v.lines(columns)
+}
+
+// urgency is 1 for an app that changes or is not well, else 0.
+func urgency(a *host.Measured) int {
+	if a.Health() == api.HealthOK && a.Status.Changing == nil {
+		return 0
+	}
+	return 1
+}
+
 // lines returns the lines of a screen of that width.
 func (v *topView) lines(columns int) []string {
 	b := terminal.NewText(columns)
@@ -170,6 +189,10 @@ func (v *topView) lines(columns int) []string {
 	fmt.Fprintf(b, "%s, %s, %s; q quits\n\n", v.palette.Bold(name), plain.Count(len(v.apps), "app", "apps"), v.at.Format("15:04:05"))
 	if v.err != nil {
 		terminal.Prose(b, "%s", v.palette.Yellow(v.err.Error()))
+	}
+	if len(v.apps) == 0 {
+		terminal.Prose(b, noApps)
+		return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 	}
 	var t terminal.Table
 	t.Head(v.palette, "APP", "RELEASE", "STATE", "REQ/S", "ERRORS", "P50", "P99", "OPEN", "MEMORY", "RESTARTS")
