@@ -150,7 +150,7 @@ func (ad *admission) end(c *change, err error, finished *Outcome, told bool) {
 	if finished != nil {
 		ad.owner.last = finished.WithoutOutput()
 	}
-	ad.owner.journal.dirty = true
+	ad.owner.journal.interrupted, ad.owner.journal.dirty = state{}, true // the first change has finished it
 	ad.owner.store.check()
 	ad.owner.startup.ended(c, err)
 }

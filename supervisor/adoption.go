@@ -45,7 +45,12 @@ func (a adoption) perform() error {
 		return err
 	}
 	if was != nil && was.Step == stepRevert && a.from != nil {
-		return a.goOnReverting(target)
+		switch target {
+		case a.to.id:
+			return a.undo().revert(errRevertInterrupted)
+		case a.from.id: // the gates had turned back
+			return a.finishRevert()
+		}
 	}
 	if err := a.resume(was); err != nil {
 		return a.revertIfPossible(err)
@@ -57,14 +62,6 @@ func (a adoption) perform() error {
 		a.hooks().after()
 	}
 	return nil
-}
-
-// goOnReverting ends a revert that the end of the last daemon has interrupted.
-func (a adoption) goOnReverting(target int) error {
-	if target != a.to.id { // the gates had turned back
-		return a.finishRevert()
-	}
-	return a.undo().revert(errRevertInterrupted)
 }
 
 // revertIfPossible reverts a change that has failed, when there is a generation to go back to.
@@ -156,13 +153,19 @@ func onProbation(step string) bool {
 }
 
 // cameFrom is the warm generation that an interrupted change came from, and that a revert goes back
-// to. Without one it is the warm generation that a rollback would go to, which is the youngest.
+// to; if the gates had turned back already, it is the one that had failed. Without one it is the warm
+// generation that a rollback would go to, which is the youngest.
 func (s *Supervisor) cameFrom() (from *generation) {
+	was := s.journal.interrupted
+	came := was.From
+	if came == s.live.id {
+		came = was.Target
+	}
 	for _, g := range s.generations {
 		if g.state != Standby {
 			continue
 		}
-		if s.journal.interrupted.Change != nil && g.id == s.journal.interrupted.From {
+		if was.Change != nil && g.id == came {
 			return g
 		}
 		if from == nil || g.id > from.id {
