@@ -56,7 +56,7 @@ func (rc *recovery) adoptGeneration(st *state, gs *generationState, found []work
 	gs.Workers = append(gs.Workers, gs.unrecorded(found)...)
 	for i := range gs.Workers {
 		ws := &gs.Workers[i]
-		if err := rc.adoptPlace(g, gs, ws, found); err != nil {
+		if err := rc.adoptPlace(st, g, gs, ws, found); err != nil {
 			return fmt.Errorf("adopt worker %s.%d (pid %d): %w", ws.Process, ws.Instance, ws.PID, err)
 		}
 		// it has kept the pipe alive until it was opened by its path
@@ -72,7 +72,7 @@ func (rc *recovery) adoptGeneration(st *state, gs *generationState, found []work
 
 // adoptPlace rebuilds the instance of a worker, with the worker if it still runs. A worker of a
 // private generation, and one whose process is not in the plan, is ended.
-func (rc *recovery) adoptPlace(g *generation, gs *generationState, ws *workerState, found []worker.Found) error {
+func (rc *recovery) adoptPlace(st *state, g *generation, gs *generationState, ws *workerState, found []worker.Found) error {
 	w, err := rc.adoptWorker(g.id, ws)
 	if err != nil && !errors.Is(err, worker.ErrGone) {
 		return err
@@ -84,7 +84,7 @@ func (rc *recovery) adoptPlace(g *generation, gs *generationState, ws *workerSta
 	}
 	if err != nil {
 		rc.endWorker(ws)
-		w = rc.adoptFound(g, ws, found)
+		w = rc.adoptFound(st, g, ws, found)
 	}
 	rc.adoptInstance(g, p, ws, w)
 	return nil

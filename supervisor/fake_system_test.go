@@ -315,7 +315,7 @@ func (f *fakeSystem) find(mark string) (list []worker.Found, err error) {
 			found := worker.Found{
 				PID: p.pid, Start: p.StartTime(), UID: uint32(os.Geteuid()), Tag: p.Tag(),
 				Generation: p.spec.Generation, Process: p.spec.Process,
-				Instance: p.spec.Instance, Output: p.spec.Output, Flag: p.spec.Flag,
+				Instance: p.spec.Instance, Output: p.spec.Output, Flag: p.spec.Flag, Listeners: inodesOf(p.spec),
 			}
 			if f.w.found != nil {
 				found = f.w.found(found)
@@ -324,6 +324,15 @@ func (f *fakeSystem) find(mark string) (list []worker.Found, err error) {
 		}
 	}
 	return list, nil
+}
+
+// inodesOf is what a worker's environment says of the listeners that it was given.
+func inodesOf(spec worker.Spec) map[string]uint64 {
+	list := make(map[string]uint64)
+	for _, f := range spec.Files {
+		list[f.Name] = f.Inode
+	}
+	return list
 }
 
 func (f *fakeSystem) sweep(mark string, knows func(tag string) bool) error {

@@ -100,6 +100,16 @@ func (ls *listenerSet) gateOf(st *state, key string) Gate {
 	return nil
 }
 
+// keyOf is the name of a gate in the state file; false = it has none, because nothing is known of it.
+func (ls *listenerSet) keyOf(gate Gate) (string, bool) {
+	for key, g := range ls.everyGate() {
+		if g == gate {
+			return key, true
+		}
+	}
+	return "", false
+}
+
 // gatesOf is the gates of a generation that an earlier daemon has started: none of its listeners is
 // without one.
 func (ls *listenerSet) gatesOf(st *state, gs *generationState) map[string]Gate {

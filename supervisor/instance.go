@@ -402,7 +402,7 @@ func (in *instance) spec() (worker.Spec, error) {
 		if err != nil {
 			return spec, fmt.Errorf("listener %q: %w", name, err)
 		}
-		spec.Files = append(spec.Files, worker.File{Name: name, FD: fd, Addr: l.gate.Address()})
+		spec.Files = append(spec.Files, worker.File{Name: name, FD: fd, Addr: l.gate.Address(), Inode: in.owner.inode(fd)})
 	}
 	return spec, nil
 }

@@ -35,7 +35,7 @@ func (rc *recovery) findWorkers(st *state) []worker.Found {
 
 // adoptFound takes over a worker that the state file does not know. ws is what the file says of its
 // place, and w its worker; nil when that is gone.
-func (rc *recovery) adoptFound(g *generation, ws *workerState, found []worker.Found) process {
+func (rc *recovery) adoptFound(st *state, g *generation, ws *workerState, found []worker.Found) process {
 	p := g.process(ws.Process)
 	if p == nil {
 		return nil
@@ -48,7 +48,7 @@ func (rc *recovery) adoptFound(g *generation, ws *workerState, found []worker.Fo
 			Process: f.Process, Instance: f.Instance, State: InstanceStarting, Since: time.Now(),
 			Restarts: ws.Restarts + 1,
 			PID:      f.PID, StartTime: f.Start, Tag: f.Tag,
-			Output: rc.outputOf(f, ws.Output), Own: ws.Own, Flag: rc.flagOf(f), Scratch: ws.Scratch,
+			Output: rc.outputOf(f, ws.Output), Flag: rc.flagOf(f), Scratch: ws.Scratch,
 			Notified: true, // it may have said so to the daemon that has started it, and says it once
 		}
 		w, err := rc.os.adopt(now, -1)
@@ -62,9 +62,53 @@ func (rc *recovery) adoptFound(g *generation, ws *workerState, found []worker.Fo
 		rc.log.Warn("the state file does not know a worker that runs; it is adopted", zap.String("process", f.Process),
 			zap.Int("instance", f.Instance), zap.Int("generation", f.Generation), zap.Int("pid", f.PID))
 		*ws = now
+		rc.learnListeners(st, g, ws, f.Listeners)
 		return w
 	}
 	return nil
+}
+
+// learnListeners adds the listeners that a found worker was given to those of the state file, which
+// may lack them as it lacks the worker. They are looked for among its sockets later.
+func (rc *recovery) learnListeners(st *state, g *generation, ws *workerState, given map[string]uint64) {
+	p := g.process(ws.Process)
+	ws.Own = nil
+	for _, name := range p.Listen {
+		inode, number := given[name], g.id
+		key, known := rc.owner.listeners.keyOf(g.gates[name])
+		if !known || inode == 0 {
+			continue
+		}
+		if g.laned(p) {
+			number = lane(g.id, ws.Instance)
+			ws.Own = put(ws.Own, name, number)
+		}
+		if !slices.ContainsFunc(st.Listeners[key], func(m memberState) bool { return m.Inode == inode }) {
+			members := append(withoutMember(st.Listeners[key], number), memberState{Gen: number, Inode: inode, Users: []int{g.id}})
+			st.Listeners = put(st.Listeners, key, members)
+		}
+	}
+}
+
+// put is m with one entry more.
+func put[V any](m map[string]V, key string, value V) map[string]V {
+	if m == nil {
+		m = make(map[string]V)
+	}
+	m[key] = value
+	return m
+}
+
+// withoutMember is a gate's members without one that was closed: the last one has its place then, as
+// in the kernel's group.
+func withoutMember(list []memberState, number int) []memberState {
+	i := slices.IndexFunc(list, func(m memberState) bool { return m.Gen == number })
+	if i < 0 {
+		return list
+	}
+	last := len(list) - 1
+	list[i] = list[last]
+	return list[:last]
 }
 
 // outputOf is the path of the pipe that a worker writes to: its own, if it is one of its place's,

@@ -3,6 +3,9 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -170,4 +173,39 @@ func TestAnAdoptedWorkerThatHasSaidReadyServesOn(t *testing.T) {
 			t.Errorf("alive: %t; %+v", respawned[0].alive(), st)
 		}
 	})
+}
+
+func TestTheListenersOfAFoundWorkerAreThoseThatItWasGiven(t *testing.T) {
+	const web, other = 3, 2 // generations
+	own := lane(web, 0)
+	first := []memberState{{Gen: own, Inode: 11, Users: []int{web}}, {Gen: lane(other, 0), Inode: 12}, {Gen: lane(other, 1), Inode: 13}}
+	for name, c := range map[string]struct {
+		given map[string]uint64
+		own   map[string]int
+		want  []memberState
+	}{
+		"the file knows it": {map[string]uint64{"web": 11}, map[string]int{"web": own}, first},
+		"in the place of one that was closed": {
+			map[string]uint64{"web": 14},
+			map[string]int{"web": own},
+			[]memberState{first[2], first[1], {Gen: own, Inode: 14, Users: []int{web}}},
+		},
+		"by a daemon that did not say": {nil, nil, first},
+		"of another name":              {map[string]uint64{"admin": 14}, nil, first},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			s := New(Options{App: "shop", State: t.TempDir(), Gates: []Gate{w.gate}})
+			g := &generation{
+				owner: s, id: web, gates: s.listeners.gates,
+				plan: Plan{Processes: []Process{{Name: "web", Strategy: Rolling, Listen: []string{"web"}}}},
+			}
+			st := state{Listeners: map[string][]memberState{"web": slices.Clone(first)}}
+			ws := workerState{Process: "web", Own: map[string]int{"web": 99}}
+			newRecovery(s).learnListeners(&st, g, &ws, c.given)
+			if !reflect.DeepEqual(st.Listeners["web"], c.want) || !maps.Equal(ws.Own, c.own) {
+				t.Errorf("listeners %+v, its own %v", st.Listeners["web"], ws.Own)
+			}
+		})
+	}
 }

@@ -347,7 +347,7 @@ func (d *simDaemon) findWorkers(string) (list []worker.Found, err error) {
 				list = append(list, worker.Found{
 					PID: p.pid, Start: p.started, UID: uint32(os.Geteuid()), Tag: p.tag(), //nolint:gosec // a user id
 					Generation: p.spec.Generation, Process: p.spec.Process, Instance: p.spec.Instance,
-					Output: p.spec.Output,
+					Output: p.spec.Output, Listeners: inodesOf(p.spec),
 				})
 			}
 		}

@@ -21,6 +21,8 @@ type Found struct {
 	Process              string
 	Output               string // path of the FIFO for its stdout; "" = it leads elsewhere
 	Flag                 string // path of its drain flag; "" = none
+	// Listeners is the inodes of the listeners that it was given, by their names.
+	Listeners map[string]uint64
 }
 
 // commandTag follows the mark in the tag of a command that is run to its end: it is not a worker.
@@ -51,6 +53,7 @@ func describe(s proc.Stat, mark string) (f Found, ok bool) {
 	env := maps.Collect(data.All())
 	f = Found{
 		PID: s.PID, Start: s.Start, Tag: env[tagVar], Process: env["SUPERCTL_PROCESS"], Flag: env["SUPERCTL_DRAIN"],
+		Listeners: inodes(env[listenersVar]),
 	}
 	marked := strings.HasPrefix(f.Tag, mark+"-") && !strings.HasPrefix(f.Tag, mark+commandTag)
 	if env["LISTEN_PID"] != strconv.Itoa(s.PID) || !marked || f.Process == "" {
@@ -67,4 +70,16 @@ func describe(s proc.Stat, mark string) (f Found, ok bool) {
 		f.Output = stdout.Target
 	}
 	return f, true
+}
+
+// inodes reads the value of listenersVar; what is not as superctl writes it is left out.
+func inodes(value string) map[string]uint64 {
+	list := make(map[string]uint64)
+	for entry := range strings.SplitSeq(value, ":") {
+		name, number, _ := strings.Cut(entry, "=")
+		if inode, err := strconv.ParseUint(number, 10, 64); err == nil && inode != 0 {
+			list[name] = inode
+		}
+	}
+	return list
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 )
 
@@ -14,9 +15,16 @@ func TestAWorkerIsFoundAndNoneOfItsChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = o.Close() })
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = null.Close() })
+	given := int(null.Fd())
 	mark := "find-" + filepath.Base(t.TempDir())
 	spec := Spec{
 		App: "shop", Process: "web", Release: "r1", Generation: 3, Instance: 1,
+		Files:   []File{{Name: "web", FD: given, Inode: 4711}, {Name: "admin", FD: given}},
 		Command: []string{"sh", "-c", "setsid sleep 1000 & echo up; wait"},
 		Env:     []string{"PATH=" + os.Getenv("PATH")}, Dir: "/", Output: out, Mark: mark, Flag: "/run/drain/g3.web.1",
 	}
@@ -49,9 +57,9 @@ func TestAWorkerIsFoundAndNoneOfItsChildren(t *testing.T) {
 	}
 	want := Found{
 		PID: w.PID(), Start: w.StartTime(), UID: uint32(os.Geteuid()), Tag: w.Tag(), Generation: 3, Instance: 1,
-		Process: "web", Output: out, Flag: spec.Flag,
+		Process: "web", Output: out, Flag: spec.Flag, Listeners: map[string]uint64{"web": 4711},
 	}
-	if len(found) != 1 || found[0] != want {
+	if len(found) != 1 || !reflect.DeepEqual(found[0], want) {
 		t.Errorf("found %+v, want %+v", found, want)
 	}
 }

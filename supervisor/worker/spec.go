@@ -54,13 +54,18 @@ type Spec struct {
 
 // File is a descriptor for a worker to inherit.
 type File struct {
-	Name string // in LISTEN_FDNAMES, and in {fd.NAME} and {addr.NAME} of the command
-	FD   int
-	Addr string
+	Name  string // in LISTEN_FDNAMES, and in {fd.NAME} and {addr.NAME} of the command
+	FD    int
+	Addr  string
+	Inode uint64 // by which a later daemon finds it among the worker's sockets; 0 = not known
 }
 
 // tagVar is the environment variable by which everything that a worker starts is known as its own.
 const tagVar = "SUPERCTL_WORKER"
+
+// listenersVar is the environment variable that says which sockets a worker was given, for a daemon whose
+// state file does not have them: "web=81234:admin=81235", with the inode of each.
+const listenersVar = "SUPERCTL_LISTENERS"
 
 // Start starts a worker and returns when its command has been executed, or with the reason why it
 // could not be. When ctx ends before that, the command is never executed.
@@ -209,11 +214,20 @@ func (s *Spec) environment(tag string, expanded []string) []string {
 	if s.Notify != "" {
 		env = append(env, "NOTIFY_SOCKET="+s.Notify)
 	}
-	if len(s.Files) > 0 && !s.HideListen {
-		names := make([]string, len(s.Files))
-		for i, f := range s.Files {
-			names[i] = f.Name
-		}
+	return append(env, s.listening()...)
+}
+
+// listening is the variables that tell of the worker's listeners.
+func (s *Spec) listening() (env []string) {
+	if len(s.Files) == 0 {
+		return nil
+	}
+	names, inodes := make([]string, len(s.Files)), make([]string, len(s.Files))
+	for i, f := range s.Files {
+		names[i], inodes[i] = f.Name, f.Name+"="+strconv.FormatUint(f.Inode, 10)
+	}
+	env = append(env, listenersVar+"="+strings.Join(inodes, ":"))
+	if !s.HideListen {
 		env = append(env, "LISTEN_FDS="+strconv.Itoa(len(s.Files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}
 	return env
