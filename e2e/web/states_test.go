@@ -48,7 +48,7 @@ func TestThePageSaysWhatIsWrongAndNeverPretends(t *testing.T) {
 	feed(b, []object{}...)
 	shows("No apps on this host", "0 apps")
 
-	const evil = `<img src=x onerror=alert(1)>"'&amp;`
+	const evil = `<img src=x onerror=alert(1)>"'&amp;a-very-long-name-without-a-space-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789`
 	feed(
 		b,
 		object{"key": "1", "name": "blog", "health": "stopped", "reason": "no daemon runs: systemctl start superctl@blog"},
