@@ -150,6 +150,7 @@ check-shell:
 .PHONY: check-workflows
 check-workflows:
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 .github/workflows/*.yml packaging/ci/github.yml
+	"$$(scripts/deps --gitlab | tail -1)"/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci packaging/ci/gitlab.yml
 
 .PHONY: docs
 docs: ## the documents as a site in bin/site/html; a broken link is an error
