@@ -8,6 +8,7 @@ import (
 
 	"superctl/config"
 	"superctl/daemon/credentials"
+	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
@@ -82,5 +83,64 @@ func TestAnUnusableCredentialIsReportedWithItsKey(t *testing.T) {
 	err := (credentialSource{dir: dir, used: none}).check(c, nil)
 	if err == nil || !strings.Contains(err.Error(), "has a NUL byte") || strings.Contains(err.Error(), "hush") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestACommandHasTheLiveCredentialsUnlessTheConfigNowUsesAnother(t *testing.T) {
+	c, unit := secretive(t, filepath.Join(t.TempDir(), "shop.sock"))
+	t.Setenv(credentials.Variable, "")
+	copies := copiesOf(c)
+	t.Cleanup(func() {
+		if err := copies.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	daemonCopies := func() (dir string) {
+		t.Helper()
+		dir, err := copies.Copy(unit, os.Getuid(), os.Getgid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	directory := func() string {
+		t.Helper()
+		env, err := EnvironmentOf(c, releases.Release{Name: "r1", Path: t.TempDir()}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kv := range env.List() {
+			if dir, ok := strings.CutPrefix(kv, credentials.Variable+"="); ok {
+				return dir
+			}
+		}
+		return ""
+	}
+	live := daemonCopies()
+	if err := copies.MarkLive([]string{live}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(unit, "key"), []byte("other\n"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	newest := daemonCopies()
+	if got := directory(); got != live {
+		t.Errorf("with the config of the live release: %s", got)
+	}
+	more, err := config.Parse("/etc/superctl/shop.toml", []byte(`app = "shop"
+releases = "/srv/shop/releases"
+state = "`+c.State+`"
+control = "`+c.Control+`"
+[process.web]
+command = "gunicorn shop.wsgi"
+[env]
+KEY = { credential = "key" }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = more
+	if got := directory(); got != newest {
+		t.Errorf("with a config that uses a credential which the live release lacks: %s", got)
 	}
 }
