@@ -35,6 +35,11 @@ func counts(p config.Process, server servers.Applied) bool {
 	return p.DrainHook && server.Server == "uwsgi" && len(p.Listen) > 0
 }
 
+// Counted reports whether the workers of a process count their requests, without help of the program.
+func Counted(p config.Process, server servers.Applied) bool {
+	return Hooked(p, server) || counts(p, server)
+}
+
 // hookWait returns how long a draining worker may keep its connections before it gets the stop
 // signal, unless the config sets drain_connections. With the hook, the server has closed all idle
 // connections by then, and the stop signal lets the requests in progress finish. A server that cuts

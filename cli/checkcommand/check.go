@@ -118,6 +118,7 @@ func checkHost(conf *config.Config, f *findings) {
 	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
 	defer cancel()
 	st, asked := control.NewClient(conf.Control, conf.App).Status(ctx)
+	checkCounted(conf, &st, f)
 	checkAddresses(conf, &st, asked, f)
 	checkDirectories(conf, asked, f)
 	store, err := conf.OpenStore()
