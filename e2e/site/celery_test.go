@@ -182,12 +182,14 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 
 	s.Options.Top = ""
 	s.WriteConfig()
-	for i := range 2 {
-		to := fmt.Sprintf("r%d", 2-i%2)
-		s.Command("switch", to).Want(0)
-		s.more("tick", to)
+	switches, _ := queueSwitches()
+	live := "r1"
+	for i := range switches {
+		live = fmt.Sprintf("r%d", 2-i%2)
+		s.Command("switch", live).Want(0)
+		s.more("tick", live)
 	}
-	s.atRest("r1")
+	s.atRest(live)
 
 	n := stop()
 	s.finishes(n)
