@@ -188,7 +188,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		App:       c.App, Version: version.String(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
 		Scratch: scratchDir(c),
 		Values:  plans.values(),
-		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: disk.store.Freeze,
+		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: d.freeze,
 		Inspect: inspectMigrations, Packages: packagesOf(c),
 		Share:   func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
 		Page:    d.maintenancePage,

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 func needsRestart(running, c *config.Config) string {
 	var keys []string
 	for _, k := range []struct{ name, is, now string }{
+		{"releases", running.Releases, c.Releases},
+		{"current", running.Current, c.Current},
 		{"log", running.Log, c.Log},
 		{"control", running.Control, c.Control},
 		{"state", running.State, c.State},
@@ -29,6 +32,20 @@ func needsRestart(running, c *config.Config) string {
 		"changed keys need a restart of the daemon: %s: run systemctl restart superctl@%s, which loses no request",
 		strings.Join(keys, ", "), running.App,
 	)
+}
+
+// freeze keeps every release in place until thaw is called. The directory of the releases is that of the
+// config that the daemon started with.
+func (d *daemon) freeze(ctx context.Context) (thaw func(), err error) {
+	thaw, err = d.config.Store().Freeze(ctx)
+	if err == nil {
+		return thaw, nil
+	}
+	if now, invalid := config.Load(d.config.Path); invalid == nil && now.Releases != d.config.Releases {
+		return nil, fmt.Errorf("%s: releases = %q is not in force: run systemctl restart superctl@%s, which loses no request (%w)",
+			now.Path, now.Releases, now.App, err)
+	}
+	return nil, err
 }
 
 // notInForce returns a message about changes of the config that are not in force, or "". sum is the

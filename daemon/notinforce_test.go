@@ -51,9 +51,10 @@ func TestStatusShowsConfigChangesThatAreNotInForce(t *testing.T) {
 		!strings.HasSuffix(err.Error(), "run systemctl restart superctl@shop") {
 		t.Errorf("a reload: %v", err)
 	}
-	log := write(`log = "/var/log/shop.log"`)
+	log := write("current = \"/srv/current\"\nlog = \"/var/log/shop.log\"")
 	text = needsRestart(first, log)
-	const want = `changed keys need a restart of the daemon: log = "/var/log/shop.log" (now in force: ""): ` +
+	const want = `changed keys need a restart of the daemon: current = "/srv/current" (now in force: ""), ` +
+		`log = "/var/log/shop.log" (now in force: ""): ` +
 		`run systemctl restart superctl@shop, which loses no request`
 	if text != want {
 		t.Errorf("of a key that needs a restart: %q", text)
@@ -61,5 +62,29 @@ func TestStatusShowsConfigChangesThatAreNotInForce(t *testing.T) {
 	d.restart.set(text)
 	if got := d.notInForce(log.Sum); got != text {
 		t.Errorf("after a reload of it: %q", got)
+	}
+}
+
+func TestAChangeSaysThatAnotherDirectoryOfReleasesNeedsARestart(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "shop.toml")
+	write := func(releases string) *config.Config {
+		text := "app = \"shop\"\nreleases = \"" + filepath.Join(dir, releases) + "\"\n[process.web]\ncommand = [\"sleep\", \"9\"]\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	d := &daemon{config: write("old")}
+	moved := write("new")
+	if _, err := d.freeze(t.Context()); err == nil || !strings.Contains(err.Error(), "run systemctl restart superctl@shop") {
+		t.Errorf("the old directory is gone: %v", err)
+	}
+	if text := needsRestart(d.config, moved); !strings.Contains(text, "/new") {
+		t.Errorf("of another directory: %q", text)
 	}
 }

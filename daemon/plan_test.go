@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/releases"
 	"superctl/supervisor"
@@ -172,7 +173,7 @@ func TestAHealthCommandAsRootNeedsToBeAllowed(t *testing.T) {
 	}
 }
 
-func TestAStartFindsReleasesThatHaveMoved(t *testing.T) {
+func TestReleasesThatHaveMovedAreFoundByName(t *testing.T) {
 	dir := t.TempDir()
 	for _, sub := range []string{"releases/r1/venv", "old/r1/venv"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -188,11 +189,15 @@ func TestAStartFindsReleasesThatHaveMoved(t *testing.T) {
 		"still there":            {"old/r1", "old/r1"},
 		"removed in both places": {"gone/r2", ""},
 	} {
-		live := supervisor.Release{Name: filepath.Base(c.live), Path: filepath.Join(dir, c.live)}
-		r, err := find(t.Context(), &config.Config{}, store, supervisor.Target{Kind: "start", Live: &live})
-		want := filepath.Join(dir, c.want)
-		if c.want == "" && err == nil || c.want != "" && (err != nil || r.Path != want) {
-			t.Errorf("%s: %s, %v", name, r.Path, err)
+		was := &supervisor.Release{Name: filepath.Base(c.live), Path: filepath.Join(dir, c.live)}
+		for _, target := range []supervisor.Target{
+			{Kind: "start", Live: was}, {Kind: api.Reload, Live: was}, {Kind: api.Restart, Live: was}, {Kind: api.Rollback, Previous: was},
+		} {
+			r, err := find(t.Context(), &config.Config{}, store, target)
+			want := filepath.Join(dir, c.want)
+			if c.want == "" && err == nil || c.want != "" && (err != nil || r.Path != want) {
+				t.Errorf("%s: %s finds %s, %v", name, target.Kind, r.Path, err)
+			}
 		}
 	}
 }

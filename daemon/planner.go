@@ -182,14 +182,14 @@ func find(ctx context.Context, c *config.Config, store *releases.Store, t superv
 		}
 		return r, err
 	case api.Rollback:
-		return store.Get(t.Previous.Path)
+		return hasRun(ctx, c, store, t.Previous, false)
 	case api.Reload, api.Restart:
-		return store.Get(t.Live.Path)
+		return hasRun(ctx, c, store, t.Live, false)
 	default:
 	}
 	// A daemon starts: the release that was live, else the one that current points to.
 	if t.Live != nil {
-		return wasLive(ctx, c, store, t.Live)
+		return hasRun(ctx, c, store, t.Live, true)
 	}
 	r, err := store.CurrentTarget()
 	if errors.Is(err, fs.ErrNotExist) && (store.Current == "" || !exists(store.Current)) {
@@ -198,18 +198,21 @@ func find(ctx context.Context, c *config.Config, store *releases.Store, t superv
 	return r, err
 }
 
-// wasLive returns the release that was live, from where it was then. If it cannot be started from there
-// any more, and there is one of its name among the releases, it has moved with their directory.
-func wasLive(ctx context.Context, c *config.Config, store *releases.Store, live *supervisor.Release) (releases.Release, error) {
+// hasRun returns a release that has run, from where it was then. If it cannot be started from there any
+// more, and there is one of its name among the releases, it has moved with their directory. If complete,
+// a marker of an unfinished copy is a leftover.
+func hasRun(
+	ctx context.Context, c *config.Config, store *releases.Store, was *supervisor.Release, complete bool,
+) (releases.Release, error) {
 	get := func(path string) (r releases.Release, works bool, err error) {
 		r, err = store.Get(path)
-		if r.Unfinished != nil && errors.Is(r.Broken, r.Unfinished) {
-			r.Broken = nil // it was live, so it is complete in spite of a leftover marker
+		if complete && r.Unfinished != nil && errors.Is(r.Broken, r.Unfinished) {
+			r.Broken = nil
 		}
 		return r, err == nil && r.Check(ctx, releases.CheckOptions{NoVirtualenv: !c.Virtualenv}) == nil, err
 	}
-	r, works, err := get(live.Path)
-	if here := filepath.Join(store.Dir, live.Name); !works && here != live.Path {
+	r, works, err := get(was.Path)
+	if here := filepath.Join(store.Dir, was.Name); !works && here != was.Path {
 		if moved, works, _ := get(here); works {
 			return moved, nil
 		}

@@ -79,8 +79,8 @@ func (c *change) commit() {
 	c.becomeLive()
 	release := c.plan.Release
 	c.owner.release = &release
-	// A start makes the release live that was live, perhaps from where it has moved.
-	if c.req.Kind != start && c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
+	// A start makes the release live that was live, and one that has moved is the same release.
+	if c.req.Kind != start && c.was.release != nil && c.was.release.Name != c.plan.Release.Name {
 		c.owner.previous = c.was.release
 	}
 	c.owner.journal.dirty = true

@@ -223,8 +223,9 @@ func TestTheNextDaemonServesWhatWasLive(t *testing.T) {
 }
 
 // The directory of the releases has moved, and its old path is a link.
-func TestAStartFromAnotherPathKeepsThePreviousRelease(t *testing.T) {
+func TestAReleaseThatHasMovedIsNotItsOwnPrevious(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
+		at := "/data"
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
 		dir := t.TempDir()
 		s, stop := w.supervisor(dir)
@@ -235,14 +236,19 @@ func TestAStartFromAnotherPathKeepsThePreviousRelease(t *testing.T) {
 			resolve := o.Resolve
 			o.Resolve = func(ctx context.Context, target Target) (Plan, error) {
 				p, err := resolve(ctx, target)
-				p.Release.Path = "/data" + p.Release.Path
+				p.Release.Path = at + p.Release.Path
 				return p, err
 			}
 		}
 		s, stop = w.supervisor(dir)
 		defer stop()
 		if st := s.Status(); st.Release != "r2" || st.Previous != "r1" {
-			t.Errorf("live is %s, previous %s", st.Release, st.Previous)
+			t.Errorf("after a start, live is %s, previous %s", st.Release, st.Previous)
+		}
+		at = "/moved"
+		switchTo(t, s, "r2")
+		if st := s.Status(); st.Release != "r2" || st.Previous != "r1" {
+			t.Errorf("after a switch, live is %s, previous %s", st.Release, st.Previous)
 		}
 	})
 }

@@ -113,7 +113,11 @@ func lastRelease(conf *config.Config, store *releases.Store, word string, unreac
 		return store.Resolve(word, releases.Refs{Live: last.Release.Name, Previous: last.Previous.Name})
 	}
 	if last.Release.Path != "" {
-		return store.Get(last.Release.Path)
+		r, err := store.Get(last.Release.Path)
+		if moved, errHere := store.Get(filepath.Join(store.Dir, last.Release.Name)); err != nil && errHere == nil {
+			return moved, nil
+		}
+		return r, err
 	}
 	r, missing := store.CurrentTarget()
 	switch {
