@@ -194,7 +194,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Page:    d.maintenancePage,
 		Publish: d.assets.publish, Refresh: d.assets.refresh,
 		Look:  newLooker(c).look,
-		Point: disk.point, Moved: disk.moved, Broken: disk.broken, Replaced: disk.replaced, Watch: disk.watch,
+		Point: disk.point, Moved: disk.moved, Broken: disk.broken, NoWayBack: disk.noWayBack, Replaced: disk.replaced, Watch: disk.watch,
 		Room:   func() error { return releases.Room(c.State, StateRoom) },
 		Record: func(o api.Outcome) error { return history.Append(o) },
 		Tell:   d.team.Tell, Troubles: d.troubles, NotInForce: d.notInForce,

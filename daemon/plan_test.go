@@ -199,5 +199,8 @@ func TestReleasesThatHaveMovedAreFoundByName(t *testing.T) {
 				t.Errorf("%s: %s finds %s, %v", name, target.Kind, r.Path, err)
 			}
 		}
+		if err := (onDisk{&config.Config{}, store}).noWayBack(*was); (err == nil) != (c.want != "") {
+			t.Errorf("%s: no way back: %v", name, err)
+		}
 	}
 }

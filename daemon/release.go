@@ -29,6 +29,20 @@ func (od onDisk) broken(r supervisor.Release) error {
 	if err != nil {
 		return err
 	}
+	return od.check(found)
+}
+
+// noWayBack returns why a rollback cannot go to a release, or nil. It starts nothing.
+func (od onDisk) noWayBack(r supervisor.Release) error {
+	found, err := hasRun(context.Background(), od.config, od.store, &r, true)
+	if err != nil {
+		return err
+	}
+	return od.check(found)
+}
+
+// check checks a release that was live.
+func (od onDisk) check(found releases.Release) error {
 	if found.Unfinished != nil && errors.Is(found.Broken, found.Unfinished) {
 		found.Broken = nil // it went live, so it was complete
 	}

@@ -137,18 +137,24 @@ func (rw *releaseWatch) noRoom() string {
 }
 
 func (rw *releaseWatch) lostWayBack(live, previous *Release, warm []Release) string {
-	if previous != nil {
-		warm = append(warm, *previous)
-	}
-	for _, r := range warm {
-		if rw.opt.Broken == nil || live != nil && r.Path == live.Path {
-			continue
+	lost := func(r Release, why func(Release) error) string {
+		if why == nil || live != nil && r.Path == live.Path {
+			return ""
 		}
-		if err := rw.opt.Broken(r); err != nil && !noDescriptors(err) {
+		if err := why(r); err != nil && !noDescriptors(err) {
 			return err.Error()
 		}
+		return ""
 	}
-	return ""
+	for _, r := range warm {
+		if text := lost(r, rw.opt.Broken); text != "" {
+			return text
+		}
+	}
+	if previous == nil {
+		return ""
+	}
+	return lost(*previous, rw.opt.NoWayBack)
 }
 
 // running are the live release, the previous one, and those that are kept warm; as copies.

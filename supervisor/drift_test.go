@@ -87,6 +87,7 @@ func TestStatusSaysThatALiveReleaseIsGone(t *testing.T) {
 				})
 				return err
 			}
+			o.NoWayBack = o.Broken
 		}
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()

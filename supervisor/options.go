@@ -63,6 +63,8 @@ type Options struct {
 	// interpreter was; nil for never. It is called for status, and only looks at the release's
 	// directory.
 	Broken func(Release) error
+	// NoWayBack says why a rollback cannot go to a release, which may have moved since it was live.
+	NoWayBack func(Release) error
 	// Replaced reports whether another directory has taken the place of a release's, so that a new
 	// worker would run other code than the one that was proved. May be nil.
 	Replaced func(Release) bool
