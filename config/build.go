@@ -68,6 +68,7 @@ func parseBuild(path string, data []byte) (*Build, error) {
 			l.at("process."+name, "process %q: use letters, digits, - and _, at most 32", name)
 		}
 	}
+	l.empties()
 	if len(l.list) > 0 {
 		return nil, l.err()
 	}

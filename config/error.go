@@ -38,6 +38,7 @@ type problems struct {
 	file  string
 	where map[string]position
 	list  []*Error
+	empty []string // keys whose value is an empty string
 
 	// elements counts the tables read so far of each array of tables.
 	elements map[string]int
@@ -276,6 +277,16 @@ func (p *problems) key(parser *unstable.Parser, table []string, e *unstable.Node
 	return path
 }
 
+// empties refuses keys whose value is an empty string, most often from a template whose variable is not set.
+// A user that is not given is root, and not "".
+func (p *problems) empties() {
+	for _, key := range p.empty {
+		if !slices.ContainsFunc(p.list, func(e *Error) bool { return e.Line == p.where[key].line }) {
+			p.at(key, "%s is empty: write a value, or leave the key out", last(key))
+		}
+	}
+}
+
 // place returns the name of a key in where. In an array of tables it contains the table's index,
 // such as process.web.health.check[0].path.
 func (p *problems) place(path []string) string {
@@ -298,6 +309,9 @@ func (p *problems) value(parser *unstable.Parser, path []string, v *unstable.Nod
 		if bytes.IndexByte(v.Data, 0) >= 0 {
 			at := parser.Shape(v.Raw).Start
 			p.list = append(p.list, &Error{p.file, at.Line, at.Column, strings.Join(path, ".") + " has a NUL byte"})
+		}
+		if named := field(reflect.TypeFor[file](), path[:len(path)-1]); len(v.Data) == 0 && named != nil && named.Kind() != reflect.Map {
+			p.empty = append(p.empty, p.place(path))
 		}
 	case unstable.Array:
 		for it := v.Children(); it.Next(); {

@@ -77,6 +77,9 @@ func (l *checkLoader) all(key string, h *healthTable) (list []health.Check) {
 	if itself || len(h.Check) == 0 {
 		list = append(list, l.check(key, own))
 	}
+	if h.Check != nil && len(h.Check) == 0 {
+		l.at(key+".check", "check is empty: write a table [[%s.check]] for each check, or leave it out", key)
+	}
 	for i, c := range h.Check {
 		at := fmt.Sprintf("%s.check[%d]", key, i)
 		if c.kind() == health.HTTP {

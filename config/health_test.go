@@ -59,7 +59,7 @@ command = "celery -A shop inspect ping"
 
 func TestAHostThatIsNoNameIsWarnedOf(t *testing.T) {
 	for host, want := range map[string]string{
-		"shop.example": "", "shop.example:8000": "", "[::1]:8000": "", "127.0.0.1": "", "my_shop": "", "": "",
+		"shop.example": "", "shop.example:8000": "", "[::1]:8000": "", "127.0.0.1": "", "my_shop": "",
 		"http://shop.example":  `write "shop.example"`,
 		"shop.example/healthz": `write "shop.example"`,
 		"::1":                  `write "[::1]"`,

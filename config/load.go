@@ -116,6 +116,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.c.Shared = l.shared()
 	l.c.Assets = l.assets()
 	l.c.Install = l.install()
+	l.empties()
 	if len(l.list) > 0 {
 		return nil, l.err()
 	}

@@ -13,7 +13,7 @@ func (l *loader) user(key, name, group string) *User {
 	if name == "" {
 		return nil
 	}
-	u, err := user.Lookup(name)
+	u, err := lookup(name)
 	if err != nil {
 		l.at(key, "there is no user %q on this machine", name)
 		return nil
@@ -33,23 +33,41 @@ func (l *loader) user(key, name, group string) *User {
 	if err != nil {
 		l.at(key, "groups of user %q: %v", name, err)
 	}
-	found.Name = name
 	return found
 }
 
 // UserNamed returns the user of this machine with that name or, as in User= of a unit, that number,
 // with its groups.
 func UserNamed(name string) (*User, error) {
-	u, err := user.Lookup(name)
+	u, err := lookup(name)
 	if err != nil {
-		if _, numeric := strconv.ParseUint(name, 10, 32); numeric != nil {
-			return nil, err
-		}
-		if u, err = user.LookupId(name); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	return withGroups(u, number(u.Gid))
+}
+
+// lookup finds a user by name or number.
+func lookup(name string) (*user.User, error) {
+	u, err := user.Lookup(name)
+	if err != nil && isID(name) {
+		return user.LookupId(name)
+	}
+	return u, err
+}
+
+// isID reports whether a name is the number of a user or group.
+func isID(name string) bool { _, err := strconv.ParseUint(name, 10, 31); return err == nil }
+
+// GroupNamed returns the number of a group, by its name or the number itself.
+func GroupNamed(name string) (int, error) {
+	g, err := user.LookupGroup(name)
+	switch {
+	case err == nil:
+		return number(g.Gid), nil
+	case isID(name):
+		return number(name), nil
+	}
+	return -1, err
 }
 
 // UserOf returns the user of this machine with that number, with its groups.
@@ -71,17 +89,16 @@ func withGroups(u *user.User, gid int) (*User, error) {
 }
 
 func (l *loader) group(key, name string) int {
-	g, err := user.LookupGroup(name)
+	gid, err := GroupNamed(name)
 	if err != nil {
 		l.at(key, "there is no group %q on this machine", name)
-		return -1
 	}
-	return number(g.Gid)
+	return gid
 }
 
 // owner checks the owner and group of a unix socket.
 func (l *loader) owner(key, name, group string) {
-	if _, err := user.Lookup(name); name != "" && err != nil {
+	if _, err := user.Lookup(name); name != "" && err != nil && !isID(name) {
 		l.at(key+".owner", "there is no user %q on this machine", name)
 	}
 	if group != "" {

@@ -202,6 +202,9 @@ func (l *values) statuses(key string, v any) []int {
 	if !ok && v != nil {
 		list = []any{v}
 	}
+	if ok && len(list) == 0 {
+		l.at(key, "status is empty: write the numbers that are healthy, such as 200, or leave it out for 200 to 299")
+	}
 	var out []int
 	for _, s := range list {
 		n, ok := s.(int64)

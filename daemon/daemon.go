@@ -17,9 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"slices"
-	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -250,10 +248,8 @@ func controlGroup(c *config.Config) int {
 	if c.User != nil {
 		return int(c.User.Credential.GID)
 	}
-	if g, err := user.LookupGroup(c.Group); c.Group != "" && err == nil {
-		if gid, err := strconv.Atoi(g.Gid); err == nil {
-			return gid
-		}
+	if gid, err := config.GroupNamed(c.Group); err == nil {
+		return gid
 	}
 	return -1
 }
