@@ -72,7 +72,7 @@ func (r *GuardReport) obstacle() string {
 	case ByNetwork:
 		return "the canary is for some networks"
 	case FewAnswers:
-		return fmt.Sprintf("the old release had %d requests", r.OldRequests)
+		return fmt.Sprintf("the old release had %s", requests(r.OldRequests))
 	case LongAnswers:
 		return "an answer of the old release took " + LatencyText(r.Rate.OldLongest)
 	}
@@ -103,11 +103,11 @@ func (r *GuardReport) String() string {
 		case r.Rate != nil:
 			return "rate: no verdict: " + r.obstacle()
 		case r.Latency != nil && r.Latency.Limit == 0:
-			return fmt.Sprintf("latency: no verdict: the old release had %d requests", r.OldRequests)
+			return fmt.Sprintf("latency: no verdict: the old release had %s", requests(r.OldRequests))
 		case r.Latency != nil:
-			return fmt.Sprintf("latency: no verdict: %d requests after the warm-up", r.Requests)
+			return fmt.Sprintf("latency: no verdict: %s after the warm-up", requests(r.Requests))
 		}
-		return fmt.Sprintf("no verdict: %d requests", r.Requests)
+		return "no verdict: " + requests(r.Requests)
 	case Worse, NoWorse:
 	}
 	if r.Rate != nil {
@@ -116,7 +116,7 @@ func (r *GuardReport) String() string {
 	if l := r.Latency; l != nil {
 		return fmt.Sprintf("%s %s -> %s", r.Of, LatencyText(l.OldTook), LatencyText(l.Took))
 	}
-	return fmt.Sprintf("%s %d of %d requests", ErrorsName(r.Broken), r.Errors, r.Requests)
+	return fmt.Sprintf("%s %d of %s", ErrorsName(r.Broken), r.Errors, requests(r.Requests))
 }
 
 // ErrorsName returns what the errors of a guard are called, of which so many had no complete answer.
@@ -138,4 +138,11 @@ func LatencyText(s float64) string {
 		return fmt.Sprintf("%.1f s", s)
 	}
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
+
+func requests(n uint64) string {
+	if n == 1 {
+		return "1 request"
+	}
+	return fmt.Sprintf("%d requests", n)
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"superctl/plain"
+
 	"go.uber.org/zap"
 
 	"superctl/api"
@@ -66,7 +68,7 @@ func (p *publisher) publish(ctx context.Context, plan supervisor.Plan) (string, 
 			if err != nil {
 				return "", err
 			}
-			texts = append(texts, fmt.Sprintf("%d files in %s, %d new", res.Files, set.To, res.Added))
+			texts = append(texts, fmt.Sprintf("%s in %s, %d new", plain.Count(res.Files, "file", "files"), set.To, res.Added))
 		}
 		return strings.Join(texts, "; "), nil
 	})
@@ -199,7 +201,7 @@ func lookAtAssets(ctx context.Context, plan supervisor.Plan, state string, hooks
 		case err != nil:
 			return "", err
 		default:
-			texts = append(texts, fmt.Sprintf("%d files for %s", res.Files, set.To))
+			texts = append(texts, fmt.Sprintf("%s for %s", plain.Count(res.Files, "file", "files"), set.To))
 		}
 	}
 	return strings.Join(texts, "; "), nil

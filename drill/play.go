@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"superctl/plain"
+
 	"superctl/api"
 	"superctl/load"
 )
@@ -99,7 +101,7 @@ func (d *drill) calm(ctx context.Context, step string, long time.Duration) error
 	case <-t.C:
 		if step == stepOfSteady {
 			sent, failed := d.run.Counts()
-			done(fmt.Sprintf("%d requests, %d failed, before any change", sent, failed))
+			done(fmt.Sprintf("%s, %d failed, before any change", plain.Count(sent, "request", "requests"), failed))
 		}
 		return nil
 	case <-ctx.Done():

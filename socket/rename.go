@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"superctl/plain"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -238,7 +240,7 @@ func (r *rename) Close(gen int) error {
 	}
 	if queued > 0 {
 		err = errors.Join(err,
-			fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
+			fmt.Errorf("%s still queued for generation %d: reset", plain.Count(queued, "connection was", "connections were"), gen))
 	}
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"superctl/plain"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -264,7 +266,7 @@ func (s *steer) Close(gen int) error {
 	err = errors.Join(s.leave(gen), s.attach(), s.survey(), s.spares().pad())
 	if queued > 0 {
 		err = errors.Join(err,
-			fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
+			fmt.Errorf("%s still queued for generation %d: reset", plain.Count(queued, "connection was", "connections were"), gen))
 	}
 	return err
 }

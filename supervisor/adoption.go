@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"superctl/plain"
+
 	"go.uber.org/zap"
 )
 
@@ -197,7 +199,7 @@ func (a adoption) adopted(context.Context) (string, error) {
 			}
 		}
 	})
-	return fmt.Sprintf("%d workers of generation %d serve on", n, a.to.id), err
+	return fmt.Sprintf("generation %d serves on with %s", a.to.id, plain.Count(n, "worker", "workers")), err
 }
 
 // resume does what an interrupted change had still to do after its cutover.

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"time"
 
+	"superctl/plain"
+
 	"go.uber.org/zap"
 )
 
@@ -87,8 +89,8 @@ func (h holding) perform() (uncover func(), err error) {
 	<-ended
 	if seen.full > 0 {
 		h.warn(
-			"%d connections waited for listener %q and no more fit: raise its backlog, and net.core.somaxconn",
-			seen.full, seen.name,
+			"%s for listener %q and no more fit: raise its backlog, and net.core.somaxconn",
+			plain.Count(seen.full, "connection waited", "connections waited"), seen.name,
 		)
 	}
 	if waited := time.Since(began); err == nil && waited > h.plan.hold() {
@@ -271,7 +273,7 @@ func (h holding) watchQueue(ctx context.Context, began time.Time) (seen queueSee
 			if most > 0 && n >= most && n > seen.full {
 				seen = queueSeen{name, n}
 			}
-			if text := fmt.Sprintf("%d connections wait (room for %d)", n, most); text != told && n > 0 {
+			if text := fmt.Sprintf("%s (room for %d)", plain.Count(n, "connection waits", "connections wait"), most); text != told && n > 0 {
 				told = text
 				h.emit(Event{Type: "progress", Step: h.stepNow(), Detail: text})
 			}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"superctl/plain"
 )
 
 const (
@@ -102,7 +104,7 @@ func offer(to chan<- LogLine, l LogLine, dropped int) int {
 	if dropped > 0 {
 		gap := LogLine{
 			Time: l.Time, Release: l.Release, Generation: l.Generation, Process: "superctl",
-			Text: fmt.Sprintf("%d lines were lost here: they came faster than they could be passed on", dropped),
+			Text: fmt.Sprintf("%s lost here: they came faster than they could be passed on", plain.Count(dropped, "line was", "lines were")),
 		}
 		select {
 		case to <- gap:

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"superctl/plain"
 )
 
 // rolling replaces a generation a few workers at a time (DESIGN 7, `rolling`).
@@ -116,7 +118,7 @@ func (r rolling) replaceAll(ctx context.Context) (string, error) {
 			Type: "progress", Step: stepRoll, Detail: fmt.Sprintf("%d of %d workers replaced", n, r.listening(r.to)),
 		})
 	}
-	return fmt.Sprintf("%d workers replaced", n), nil
+	return plain.Count(n, "worker replaced", "workers replaced"), nil
 }
 
 // batch is the instances that take the place of others at the same time.

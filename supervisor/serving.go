@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"superctl/plain"
 )
 
 // verdict is the worst that was found, with the first reason for it.
@@ -113,7 +115,7 @@ func (ah *appHealth) judgeLoops(v *verdict) {
 	}
 	for _, in := range ah.owner.live.instances {
 		if in.state == InstanceReady && in.loops() {
-			v.add(HealthDegraded, fmt.Sprintf("%s %s (started again %d times in a row)", in, in.death, in.streak))
+			v.add(HealthDegraded, fmt.Sprintf("%s %s (started again %s)", in, in.death, plain.Count(in.streak, "time", "times in a row")))
 		}
 	}
 }
@@ -166,7 +168,7 @@ func (in *instance) fails() bool {
 func (g *generation) why(in *instance) string {
 	switch {
 	case in.fails():
-		return fmt.Sprintf("%s %s (started again %d times)", in, cmp.Or(in.reason, "ended"), in.restarts)
+		return fmt.Sprintf("%s %s (started again %s)", in, cmp.Or(in.reason, "ended"), plain.Count(in.restarts, "time", "times"))
 	case in.state == InstanceStarting:
 		text := in.String() + " is starting"
 		if trouble := in.gen.trouble(in.lane()); trouble != "" {

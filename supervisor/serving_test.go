@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"superctl/api"
 )
 
@@ -147,6 +150,28 @@ func failsToStart(t *testing.T, w *world, breaks func()) (s *Supervisor, stop fu
 	s, stop = w.supervisor(dir)
 	synctest.Wait()
 	return s, stop
+}
+
+func TestAStopDuringAStartIsNoError(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		core, logs := observer.New(zap.ErrorLevel)
+		w.options = func(o *Options) { o.Log = zap.New(core) }
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		stop()
+		w.releases["r1"] = behaviour{answerAfter: 20 * time.Second}
+		s, stop = w.starting(dir)
+		synctest.Wait()
+		if st := s.Status(); st.Changing == nil || st.Changing.Step != stepProve {
+			t.Fatalf("it does not start: %+v", st)
+		}
+		stop()
+		for _, e := range logs.All() {
+			t.Errorf("%s: %v", e.Message, e.ContextMap())
+		}
+	})
 }
 
 func TestAStartWithoutItsReleaseSaysWhatShouldBeLiveAndIsTriedAgain(t *testing.T) {

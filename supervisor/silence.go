@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"superctl/plain"
+
 	"superctl/api"
 	"superctl/supervisor/guard"
 	"superctl/supervisor/requests"
@@ -26,7 +28,8 @@ func (silence) report(r *api.GuardReport, f guard.Facts, _, _ *requests.Histogra
 }
 
 func (silence) sentence(r *api.GuardReport, old string) string {
-	text := fmt.Sprintf("%d answers in %d s, and %d requests wait", r.Requests, r.Seconds, r.Rate.InFlight)
+	text := fmt.Sprintf("%s in %d s, and %s", plain.Count(r.Requests, "answer", "answers"), r.Seconds,
+		plain.Count(r.Rate.InFlight, "request waits", "requests wait"))
 	if r.Rate.OldShare > 0 {
 		text += fmt.Sprintf("; %s had %d answers with %g %% of the connections", old, r.OldRequests, r.Rate.OldShare)
 	}

@@ -215,7 +215,12 @@ func (f firstStart) firstProof(ctx context.Context) (string, error) {
 		}
 		return f.to.provenBy(listening), nil
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrStopping):
+		f.owner.log.Info("the daemon stops before the live release has served: the next daemon starts it again",
+			zap.String("release", f.plan.Release.Name))
+		return "", err
+	case err != nil:
 		f.owner.log.Error("the live release does not start", zap.String("release", f.plan.Release.Name), zap.Error(err))
 		return "", err
 	}

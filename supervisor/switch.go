@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"superctl/plain"
+
 	"superctl/api"
 )
 
@@ -261,7 +263,7 @@ func (c *change) prove(ctx context.Context, g *generation) (string, error) {
 	if checks == 0 {
 		return "ready", nil
 	}
-	return fmt.Sprintf("healthy %d times in a row", checks), nil
+	return "healthy " + plain.Count(checks, "time", "times in a row"), nil
 }
 
 // waitingFor is what the generation has not shown yet.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"superctl/plain"
 )
 
 // What is kept and shown of the output of a step's commands, however much that is.
@@ -60,7 +62,7 @@ func (t *transcript) tell(line string) bool {
 }
 
 func (t *transcript) note(n int) bool {
-	return t.tell(fmt.Sprintf("... %d lines are left out here", n))
+	return t.tell(fmt.Sprintf("... %s left out here", plain.Count(n, "line is", "lines are")))
 }
 
 func (t *transcript) keep(line string) {
@@ -86,7 +88,7 @@ func (t *transcript) end() []string {
 		t.hidden = 0
 	}
 	if t.lost > 0 {
-		return append([]string{fmt.Sprintf("... %d lines before these are left out", t.lost)}, t.kept...)
+		return append([]string{fmt.Sprintf("... %s before these left out", plain.Count(t.lost, "line", "lines"))}, t.kept...)
 	}
 	return t.kept
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"superctl/plain"
+
 	"superctl/api"
 )
 
@@ -103,7 +105,7 @@ func startEventWriter(w http.ResponseWriter) *eventWriter {
 func (t *eventWriter) send(ev api.Event) {
 	if t.lost > 0 && len(t.events) < eventBuffer/4 {
 		t.events <- api.Event{
-			Type: "output", Step: ev.Step, Detail: fmt.Sprintf("... %d lines are left out here", t.lost),
+			Type: "output", Step: ev.Step, Detail: fmt.Sprintf("... %s left out here", plain.Count(t.lost, "line is", "lines are")),
 		}
 		t.lost = 0
 	}

@@ -81,7 +81,7 @@ func (in *install) unpack(ctx context.Context) (string, error) {
 	if _, err := bundle.Unpack(in.reader(ctx, in.progress("unpack")), in.work, wheelsDir, nil, nil); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d files", len(in.Manifest.Members)), nil
+	return plain.Count(len(in.Manifest.Members), "file", "files"), nil
 }
 
 // virtualenv creates the release's virtualenv, with only the bundle's wheels.

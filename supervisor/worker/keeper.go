@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"superctl/plain"
+
 	"golang.org/x/sys/unix"
 
 	"superctl/proc"
@@ -244,7 +246,7 @@ func (p *keptPipe) note() {
 		return
 	}
 	defer unix.Close(fd)
-	text := fmt.Sprintf("superctl: %d lines were dropped while no daemon read them\n", p.lost)
+	text := fmt.Sprintf("superctl: %s dropped while no daemon read them\n", plain.Count(p.lost, "line was", "lines were"))
 	if _, err := unix.Write(fd, []byte(text)); err == nil {
 		p.noted = p.lost
 	}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"superctl/plain"
+
 	"golang.org/x/sys/unix"
 
 	"superctl/proc"
@@ -68,7 +70,7 @@ func killAll(condemned func(scan) []proc.Stat) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d processes do not die, the first is %d", len(left), left[0].PID)
+			return fmt.Errorf("%s not die, the first is %d", plain.Count(len(left), "process does", "processes do"), left[0].PID)
 		}
 		var fds []unix.PollFd
 		for _, s := range left {
