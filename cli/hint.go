@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -16,11 +17,14 @@ import (
 	"superctl/config"
 )
 
-// hinted returns an error with the next step: of a command that can open no more files, and of a user
-// who names the app as systemctl has it (superctl status shop).
+// hinted returns an error with the next step: of a command that can open no more files or
+// is in a directory that was removed, and of a user who names the app as systemctl has it (superctl status shop).
 func hinted(err error) error {
 	if errors.Is(err, syscall.EMFILE) {
 		return fmt.Errorf("%w: raise the limit of open files (LimitNOFILE= of the unit, or ulimit -n)", err)
+	}
+	if call := new(os.SyscallError); errors.As(err, &call) && call.Syscall == "getwd" {
+		return fmt.Errorf("%w: the current directory does not exist any more: change to one that does, or write whole paths", err)
 	}
 	var unexpected *commandline.UnexpectedError
 	if !errors.As(err, &unexpected) {

@@ -260,6 +260,16 @@ func InUse(err error) bool {
 	return errors.As(err, &used)
 }
 
+// ListenerOn returns an error that names the process which listens on an address of a listener, or nil if there
+// is none.
+func ListenerOn(address string) error {
+	at, err := socket.ParseAddress(address)
+	if err != nil {
+		return nil //nolint:nilerr // not one of a listener, such as a host name
+	}
+	return at.Probe(nil)
+}
+
 // EarlierDaemons returns a function that reports whether an earlier daemon of the app started a
 // process.
 func EarlierDaemons(app string) func(pid int) bool {

@@ -96,7 +96,8 @@ func parseRecord(words []string) (number int, one bool, err error) {
 	return number, true, nil
 }
 
-// history prints one line for each change, and its error and warnings below it.
+// history prints one line for each change, and its error and warnings below it. A warning of many
+// changes, such as one of the config, is shown at the newest of them.
 func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 	output := cc.Bool("output")
 	if len(records) == 0 {
@@ -106,6 +107,7 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 	p := terminal.PaletteFor(pr.Stdout)
 	var t terminal.Table
 	t.Head(p, "NUMBER", "AGE", "CHANGE", "FROM", "TO", "COMMITS", "OUTCOME", "DURATION", "WHO")
+	shown := make(map[string]bool)
 	for _, r := range records {
 		number := strconv.Itoa(r.Number)
 		var o api.Outcome
@@ -121,7 +123,10 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 			t.Row("", "  "+p.Red(o.Error))
 		}
 		for _, w := range o.Warnings {
-			t.Row("", "  "+p.Yellow(w))
+			if !shown[w] {
+				t.Row("", "  "+p.Yellow(w))
+			}
+			shown[w] = true
 		}
 		for _, step := range o.Steps {
 			for i := 0; output && i < len(step.Output); i++ {

@@ -9,6 +9,7 @@ import (
 
 	"superctl/cli/commandline"
 	"superctl/cli/console"
+	"superctl/daemon"
 	"superctl/host"
 	"superctl/metrics"
 )
@@ -49,6 +50,7 @@ func (c *command) metrics(cc *cli.Context) error {
 	if err != nil {
 		return commandline.Usagef("metrics: --listen %w", err)
 	}
+	address.InUse = daemon.ListenerOn
 	return metrics.Serve(ctx, address, metrics.Handler(host.Measure), func(at string) {
 		fmt.Fprintf(c.Stderr, "superctl: metrics on %s\n", at)
 	})

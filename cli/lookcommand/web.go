@@ -10,6 +10,7 @@ import (
 
 	"superctl/cli/commandline"
 	"superctl/cli/console"
+	"superctl/daemon"
 	"superctl/host"
 	"superctl/web"
 )
@@ -50,6 +51,7 @@ func (c *command) web(cc *cli.Context) error {
 	if err != nil {
 		return commandline.Usagef("web: --listen %w", err)
 	}
+	address.InUse = daemon.ListenerOn
 	ctx, stop := commandline.Interruptible()
 	defer stop()
 	source := web.Source{Measure: host.Measure, History: host.History}

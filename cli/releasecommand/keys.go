@@ -73,10 +73,10 @@ func (c *command) keygen(name, password string) error {
 		return fmt.Errorf("keygen: %w", err)
 	}
 	if err := renameio.WriteFile(secret, private, 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
-		return fmt.Errorf("keygen: %w", err)
+		return fmt.Errorf("keygen: write %s: %w", secret, reason(err))
 	}
 	if err := renameio.WriteFile(open, public, 0o644, renameio.WithStaticPermissions(0o644)); err != nil {
-		return fmt.Errorf("keygen: %w", err)
+		return fmt.Errorf("keygen: write %s: %w", open, reason(err))
 	}
 	lines := strings.Split(strings.TrimSpace(string(public)), "\n")
 	p := terminal.PaletteFor(c.Stdout)
@@ -87,6 +87,14 @@ func (c *command) keygen(name, password string) error {
 		p.Bold(secret), secret, p.Bold(open), p.Bold("[trust]"), lines[len(lines)-1],
 	)
 	return nil
+}
+
+// reason returns an error without the path, which is that of a temporary file.
+func reason(err error) error {
+	if at := new(fs.PathError); errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // readPrivateKey reads the private key. If the key is encrypted, the password comes from

@@ -5,6 +5,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -28,7 +30,12 @@ const (
 )
 
 // Address is where something is served.
-type Address struct{ network, address string }
+type Address struct {
+	network, address string
+
+	// InUse returns an error that names the process which listens on HOST:PORT or unix:PATH, or nil.
+	InUse func(address string) error
+}
 
 // Example is an address of each kind, for messages.
 type Example struct{ TCP, Unix string }
@@ -40,7 +47,7 @@ func Parse(text string, such Example) (Address, error) {
 		if !strings.HasPrefix(path, "/") {
 			return Address{}, fmt.Errorf("%s: the path does not begin with /: use %s", text, such.Unix)
 		}
-		return Address{"unix", path}, nil
+		return Address{network: "unix", address: path}, nil
 	}
 	host, port, err := net.SplitHostPort(text)
 	switch {
@@ -49,7 +56,7 @@ func Parse(text string, such Example) (Address, error) {
 	case host == "":
 		return Address{}, fmt.Errorf("%s: the host is missing: use 127.0.0.1:%s", text, port)
 	}
-	return Address{"tcp", text}, nil
+	return Address{network: "tcp", address: text}, nil
 }
 
 // IsLocal reports whether only processes of this host can connect: it is a unix socket or a loopback
@@ -100,11 +107,14 @@ func (a Address) Serve(ctx context.Context, server *http.Server, ready func(at s
 
 func (a Address) listen(ctx context.Context) (net.Listener, error) {
 	if a.network == "unix" {
-		if err := removeStale(a.address); err != nil {
+		if err := a.removeStale(); err != nil {
 			return nil, err
 		}
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, a.network, a.address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, cmp.Or(a.InUse(a.address), err)
+	}
 	if err != nil || a.network != "unix" {
 		return l, err
 	}
@@ -114,8 +124,9 @@ func (a Address) listen(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes the socket of an earlier process, and nothing else.
-func removeStale(path string) error {
+// removeStale removes the socket of an earlier process that does not listen any more, and nothing else.
+func (a Address) removeStale() error {
+	path := a.address
 	st, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -124,6 +135,9 @@ func removeStale(path string) error {
 		return err
 	case st.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("%s is not a socket: move it away, or use another path", path)
+	}
+	if err := a.InUse("unix:" + path); err != nil {
+		return err
 	}
 	return os.Remove(path)
 }

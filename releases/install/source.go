@@ -56,6 +56,9 @@ func (o *Options) sources(word string) (file, signature source, err error) {
 	scheme, _, isURL := strings.Cut(word, "://")
 	if !isURL {
 		path, err := filepath.Abs(word)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: the current directory does not exist any more: write the whole path", word)
+		}
 		whole := withoutDelta(path)
 		if path != whole {
 			return deltaFile{localFile(path), o.Store.Dir}, localFile(whole + bundle.SignatureSuffix), err

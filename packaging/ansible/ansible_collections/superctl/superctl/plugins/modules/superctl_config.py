@@ -187,6 +187,8 @@ class Config(object):
         if code:
             if self.before is not None:
                 self.write(self.before)
+                self.result["changed"] = False
+                self.result.pop("diff", None)
             self.superctl.fail(code, outcome, err, **self.result)
         self.result["reloaded"] = True
         if outcome.get("warnings"):
@@ -213,9 +215,9 @@ def main():
     config = Config(module)
     same = config.before == config.after
     if not same:
+        config.check()
         config.result["changed"] = True
         config.result["diff"] = difference(config.before or "", config.after)
-        config.check()
     elif config.superctl.path is not None and not config.in_force():
         config.result["changed"] = True
     if not module.check_mode:
