@@ -161,8 +161,11 @@ func (d *deployment) install(wanted releasecommand.BundleRequest) (*releasecomma
 	steps := []api.Step{}
 	if isDirectory(wanted.Word) {
 		built, err := d.buildHere(d.ctx, d.conf, wanted.Word, d.show)
-		if err != nil {
+		switch {
+		case built == nil:
 			return nil, nil, err
+		case err != nil:
+			return built.notBuilt(err), built.steps, nil
 		}
 		defer built.remove()
 		wanted.Word, steps = built.file, built.steps

@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"superctl/api"
-	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/releasecommand"
 	"superctl/config"
@@ -21,8 +20,9 @@ import (
 
 // builtHere is the bundle of a project that a deploy has built on the server itself.
 type builtHere struct {
-	file  string
-	steps []api.Step
+	file   string
+	steps  []api.Step
+	failed string // the step that failed
 }
 
 func isDirectory(word string) bool {
@@ -30,7 +30,8 @@ func isDirectory(word string) bool {
 	return err == nil && st.IsDir()
 }
 
-// buildHere builds the bundle of the project in a directory, in a temporary directory.
+// buildHere builds the bundle of the project in a directory, in a temporary directory. The result has the
+// steps until an error, and no file.
 func (c *command) buildHere(ctx context.Context, conf *config.Config, dir string, show *console.Progress) (*builtHere, error) {
 	if len(conf.Install.Keys) > 0 {
 		return nil, fmt.Errorf("deploy %s: this app takes signed bundles only ([trust]): run superctl build --sign KEYFILE %s, "+
@@ -47,22 +48,24 @@ func (c *command) buildHere(ctx context.Context, conf *config.Config, dir string
 	}
 	syscall.Umask(0o022) // file modes in the bundle must not depend on who builds it
 	r, err := build.Build(ctx, opt)
-	built := &builtHere{file: r.File}
+	built := &builtHere{steps: []api.Step{}, failed: r.Failed}
 	for _, s := range r.Steps {
 		built.steps = append(built.steps, api.Step{Name: s.Name, Began: s.Began, Seconds: s.Seconds, Detail: s.Detail})
 	}
 	if err == nil {
+		built.file = r.File
 		return built, nil
 	}
 	_ = os.RemoveAll(opt.Output)
 	if ctx.Err() != nil {
-		return nil, errors.New("interrupted; nothing was installed")
+		return built, errors.New("interrupted; nothing was installed")
 	}
-	err = fmt.Errorf("deploy %s: build: %w", dir, err)
-	if input := new(build.InputError); errors.As(err, &input) {
-		return nil, &commandline.UsageError{Err: err}
-	}
-	return nil, err
+	return built, fmt.Errorf("build %s: %w", dir, err)
+}
+
+// notBuilt returns the outcome of an install whose bundle could not be built.
+func (b *builtHere) notBuilt(err error) *releasecommand.InstallOutcome {
+	return &releasecommand.InstallOutcome{Result: api.Aborted, Error: err.Error(), Failed: cmp.Or(b.failed, "build")}
 }
 
 // remove removes the bundle once it is installed.

@@ -94,15 +94,15 @@ func TestADirectoryIsBuiltAndDeployed(t *testing.T) {
 	if out := deploy(1, "."); !strings.Contains(out, "no-such-package") || a.Status().Release != live {
 		t.Errorf("%s is live: %s", a.Status().Release, out)
 	}
-	for _, words := range [][]string{{"none.tar.zst", "--json"}, {"none.tar.zst", "--plan", "--json"}} {
+	for _, words := range [][]string{{"none.tar.zst", "--json"}, {"none.tar.zst", "--plan", "--json"}, {".", "--json"}} {
 		var refused struct {
 			Who, Previous string
 			Commit        string `json:"previous_commit"`
 			Step          string `json:"failed_step"`
 		}
 		must(t, json.Unmarshal([]byte(deploy(1, words...)), &refused))
-		if refused.Who == "" || refused.Previous != live || refused.Commit == "" || refused.Step != "fetch" {
-			t.Errorf("deploy %v of no file: %+v", words, refused)
+		if refused.Who == "" || refused.Previous != live || refused.Commit == "" || refused.Step != map[string]string{"none.tar.zst": "fetch", ".": "wheels"}[words[0]] {
+			t.Errorf("deploy %v: %+v", words, refused)
 		}
 	}
 	if left, err := os.ReadDir(strings.TrimPrefix(env[1], "TMPDIR=")); err != nil || len(left) > 0 {

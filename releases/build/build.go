@@ -66,6 +66,7 @@ type Result struct {
 	Manifest *bundle.Manifest
 	Warnings []string
 	Steps    []Step
+	Failed   string // the step that failed
 }
 
 // Step is a part of a build that has ended.
@@ -189,6 +190,7 @@ func (b *builder) step(ctx context.Context, name string, do func(context.Context
 	}
 	if err != nil {
 		b.Show(Event{Type: "fail", Step: name, Seconds: took})
+		b.result.Failed = name
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	b.Show(Event{Type: "end", Step: name, Detail: detail, Seconds: took})
