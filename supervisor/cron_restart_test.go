@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -153,6 +154,39 @@ func TestACommandThatTheStateFileDoesNotKnowIsNotStarted(t *testing.T) {
 		full.Store(false)
 		untilClock(t, "00:21:00")
 		cr.wants(t, "00:20:00 /r/r1")
+	})
+}
+
+// The next daemon must not call a run unfinished whose end a person has seen.
+func TestAPersonSeesTheEndOfARunOnceItIsOnDisk(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		newCrons(w, Cron{Schedule: "*:0/10"})
+		w.system = func(o *system) {
+			write := o.write
+			o.write = func(path string, data []byte) error {
+				time.Sleep(time.Second) // a slow disk
+				return write(path, data)
+			}
+		}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		defer stop()
+		switchTo(t, s, "r1")
+		r, err := s.RunCron(context.Background(), api.CronRequest{Name: "clear", Who: "anna"}, func(Event) {})
+		if err != nil || r.Result != api.CronDone {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		var onDisk state
+		data, err := os.ReadFile(filepath.Join(dir, stateName))
+		if err == nil {
+			err = json.Unmarshal(data, &onDisk)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := onDisk.Cron["clear"]; c == nil || len(c.Running) > 0 || c.Last == nil || !c.Last.Began.Equal(r.Began) {
+			t.Errorf("the state file has %+v", c)
+		}
 	})
 }
 

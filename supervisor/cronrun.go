@@ -220,6 +220,7 @@ func (s *Supervisor) RunCron(ctx context.Context, req api.CronRequest, emit func
 		}
 	}
 	<-r.done
+	_ = sc.owner.journal.durable() // or the next daemon would call it unfinished. A failure says so itself
 	return &r.ended, nil
 }
 
