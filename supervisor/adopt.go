@@ -62,8 +62,7 @@ func (rc *recovery) adoptGeneration(st *state, gs *generationState, found []work
 		// it has kept the pipe alive until it was opened by its path
 		rc.dropInherited(outputName(g.id, ws.Process, ws.Instance))
 	}
-	runs := slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil })
-	if gs.Private || !runs && gs.State != Live && !g.held && !st.isWayBack(g) && !st.shows(g) {
+	if gs.Private || !g.runs() && gs.State != Live && !g.held && !st.isWayBack(g) && !st.shows(g) {
 		return nil
 	}
 	rc.owner.generations[g.id] = g
@@ -99,12 +98,19 @@ func (rc *recovery) endWorker(ws *workerState) {
 	}
 }
 
-// isWayBack reports whether an interrupted change came from a generation whose workers may have stopped
-// already: at its cutover, because all generations accept from one queue, or in the place of their
-// successors, which an app without a listener has after its cutover.
+// isWayBack reports whether a generation is the one that an interrupted change came from, and may go back
+// to. Its workers may all have ended while no daemon ran. Or they had to stop: at the cutover, because all
+// generations accept from one queue, or in the place of their successors, which an app without a listener
+// has after its cutover.
 func (st *state) isWayBack(g *generation) bool {
 	return st.Change != nil && st.From == g.id && g.state == Standby &&
-		(len(g.plan.listeners()) == 0 || slices.ContainsFunc(g.plan.Processes, func(p Process) bool { return g.sharedGate(&p) }))
+		(mayGoBack(st.Change) || len(g.plan.listeners()) == 0 ||
+			slices.ContainsFunc(g.plan.Processes, func(p Process) bool { return g.sharedGate(&p) }))
+}
+
+// runs reports whether a generation has a worker.
+func (g *generation) runs() bool {
+	return slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil })
 }
 
 // adoptWorker takes over one worker. The reason of one that has ended meanwhile says how, where
@@ -319,7 +325,7 @@ func (rc *recovery) servesStill(st *state) bool {
 // startBefore has the release started that an interrupted change came from, when the one that it
 // went to was on probation, or already being reverted, and nothing of either has survived.
 func (rc *recovery) startBefore(st *state) {
-	if st.Change == nil || st.Release == nil || !onProbation(st.Change.Step) && st.Change.Step != stepRevert {
+	if st.Release == nil || !mayGoBack(st.Change) {
 		return
 	}
 	i := slices.IndexFunc(st.Generations, func(gs generationState) bool { return gs.ID == st.From })

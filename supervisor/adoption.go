@@ -91,6 +91,9 @@ func (a adoption) takeUp(was *ChangeStatus, half *generation) (failed error) {
 		}
 	}
 	a.comeFrom(was)
+	if a.from != nil && a.from.id == a.owner.journal.interrupted.From && mayGoBack(was) {
+		a.from.replaceEnded()
+	}
 	if half != nil {
 		return nil
 	}
@@ -116,6 +119,21 @@ func (a adoption) comeFrom(was *ChangeStatus) {
 	}
 	if was != nil && was.Kind != string(start) {
 		a.kind = Kind(was.Kind)
+	}
+}
+
+// replaceEnded starts those workers of a generation on standby that have ended while no daemon ran, so that
+// it can be gone back to. Those that had to stop for their successors are started by a revert.
+func (g *generation) replaceEnded() {
+	for _, in := range g.instances {
+		if in.w != nil || len(in.proc.Listen) == 0 || g.held || g.sharedGate(in.proc) {
+			continue
+		}
+		if err := in.open(); err != nil {
+			g.owner.log.Error("open listener", append(in.fields(), zap.Error(err))...)
+			continue
+		}
+		in.start()
 	}
 }
 
@@ -152,6 +170,11 @@ func (a adoption) watched(was *ChangeStatus) bool {
 // generation has not been live for long enough.
 func onProbation(step string) bool {
 	return slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, step)
+}
+
+// mayGoBack reports whether an interrupted change may still be reverted, or was being reverted.
+func mayGoBack(was *ChangeStatus) bool {
+	return was != nil && (onProbation(was.Step) || was.Step == stepRevert)
 }
 
 // cameFrom is the warm generation that an interrupted change came from, and that a revert goes back

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -209,6 +210,36 @@ func TestAfterALossOfAllOnProbationTheReleaseBeforeStarts(t *testing.T) {
 				stop()
 				if len(told) != 1 || told[0].Result != Reverted || told[0].Release != "r2" {
 					t.Errorf("%+v", told)
+				}
+			})
+		})
+	}
+}
+
+func TestTheWayBackIsWholeAgainAfterItsWorkersEndedWhileNoDaemonRan(t *testing.T) {
+	for name, lost := range map[string]bool{"the listeners are handed over": false, "the listeners are lost": true} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.releases["r1"], w.releases["bad"] = behaviour{}, behaviour{exitAfter: 8 * time.Second}
+				dir := t.TempDir()
+				s, stop := w.supervisor(dir)
+				switchTo(t, s, "r1")
+				leaveOnProbation(s, stop, "bad")
+				for _, p := range w.processes() {
+					if p.spec.Release == "r1" {
+						p.die(worker.Exit{Known: true, Signal: syscall.SIGKILL})
+					}
+				}
+				w.options = func(o *Options) {
+					if lost {
+						o.Inherited, o.Handed = nil, nil
+					}
+				}
+				s, stop = w.supervisor(dir)
+				defer stop()
+				time.Sleep(time.Minute)
+				if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
+					t.Errorf("%s is live, %s: %s", st.Release, st.Health, st.Reason)
 				}
 			})
 		})
