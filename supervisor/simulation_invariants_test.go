@@ -317,15 +317,16 @@ func (m *sim) checkWayBack(s *Supervisor) {
 		c.to != nil && c.to.reverted {
 		return
 	}
+	adopted := c.req.Kind == start // of what an earlier daemon kept warm only that of a probation matters
 	if !slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, c.stepName) ||
-		c.req.Kind == start || m.sc.Site.Gate == kindShared {
+		adopted && c.stepName != stepProbation || m.sc.Site.Gate == kindShared {
 		return
 	}
 	if s.generations[c.from.id] == nil {
 		m.violate("generation %d is gone, and %s may still go back to it", c.from.id, c.stepName)
 	}
 	for _, in := range c.from.instances {
-		if (len(in.proc.Listen) > 0 || in.proc.Strategy == Overlap && !s.demand.paused[in.proc.Name]) &&
+		if (len(in.proc.Listen) > 0 || in.proc.Strategy == Overlap && !adopted && !s.demand.paused[in.proc.Name]) &&
 			slices.Contains(
 				[]InstanceState{InstanceStopping, InstanceKilling, InstanceExited, InstanceFailed}, in.state,
 			) {
