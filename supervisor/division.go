@@ -19,6 +19,7 @@ type division struct {
 	parts         map[string]given // what it has, by listener
 	turns         []string         // names of listeners whose gates lead to one generation at a time
 	back          bool             // it is the turn of before
+	turned        map[string]bool  // listeners whose last turn of before was not refused
 }
 
 // given is the part of the connections that a listener was given.
@@ -58,7 +59,7 @@ func (ls *listenerSet) mayDivide(before, after *generation) bool {
 func (ls *listenerSet) divide(before, after *generation, shares map[string]int) {
 	d := ls.divided
 	if d == nil {
-		d = &division{before: before, after: after, parts: make(map[string]given)}
+		d = &division{before: before, after: after, parts: make(map[string]given), turned: make(map[string]bool)}
 		ls.divided = d
 		before.mixed, after.mixed = true, true
 	}
@@ -113,8 +114,12 @@ func (ls *listenerSet) turnTo(g *generation) {
 		if len(serving) == 0 {
 			continue
 		}
-		if err := g.gates[name].Spread(numbersOf(serving)); err != nil {
+		err := g.gates[name].Spread(numbersOf(serving))
+		if err != nil {
 			ls.log.Error("compare two generations", zap.String("listener", name), zap.Error(err))
+		}
+		if g == ls.divided.before {
+			ls.divided.turned[name] = err == nil
 		}
 	}
 }
@@ -144,6 +149,16 @@ func (ls *listenerSet) endTurns(d *division) {
 		}
 	}
 	d.turns, d.back = nil, false
+	clear(d.turned)
+}
+
+// gives reports whether the generation before gets its part of a listener's connections now: no gate has
+// refused that.
+func (d *division) gives(name string) bool {
+	if d == nil {
+		return false
+	}
+	return d.parts[name].share > 0 && d.parts[name].share == d.share(name) || d.turned[name]
 }
 
 // sharedWith returns the generation that gets a part of a gate's connections for a comparison, or 0.

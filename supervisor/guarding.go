@@ -66,6 +66,7 @@ type guarded struct {
 	apart       bool // the old release cannot serve at the same time
 	watch       watch
 	control     int     // what the old release keeps of the connections, in 10,000
+	divided     bool    // the old release has its part of them, as of the last look; owned by Run
 	share       float64 // of the new connections that the new release had in the last second
 	obstacle    api.RateObstacle
 	before, now requests.Counts // of the old and the new release, as of the last look
@@ -229,6 +230,9 @@ func (g *guarded) begin() {
 	}
 }
 
+// spanNow is the durations of both releases as of the last look.
+func (g *guarded) spanNow() span { return span{old: g.before.Durations, new: g.now.Durations} }
+
 // look takes the counts of one second.
 func (gd *guarding) look() error {
 	counts := gd.owner.counts.lookAtAll()
@@ -241,7 +245,7 @@ func (gd *guarding) look() error {
 		switch g.second(before, now, counts.whole) {
 		case guard.Compare:
 			gd.tell(g.sentence(gd.from) + ": compared with " + gd.from.plan.Release.Name)
-			g.compared = span{old: g.before.Durations, new: g.now.Durations}
+			g.compared = g.spanNow()
 		case guard.Worse:
 			g.verdict = api.Worse
 			if !g.warn {
@@ -251,6 +255,9 @@ func (gd *guarding) look() error {
 		case guard.Release:
 			gd.tell(g.title() + ": no difference")
 		case guard.Continue:
+			if !g.watch.Facts().Compared {
+				g.compared = g.spanNow() // the comparison waits for a gate
+			}
 		}
 	}
 	_ = gd.owner.do(gd.arrange)
@@ -295,9 +302,18 @@ func (gd *guarding) arrange() {
 		gd.owner.listeners.divide(gd.from, gd.to, gd.controls)
 	default:
 		gd.owner.listeners.unite()
-		return
 	}
-	gd.divided = true
+	gd.divided = gd.divided || gd.owner.listeners.divided != nil
+	gd.noteDivided()
+}
+
+// noteDivided notes of which processes the old generation serves, too. A gate may have refused.
+func (gd *guarding) noteDivided() {
+	for _, g := range gd.processes {
+		g.divided = !slices.ContainsFunc(gd.plan.process(g.process).Listen, func(name string) bool {
+			return !gd.owner.listeners.divided.gives(name)
+		})
+	}
 }
 
 // unite ends all comparisons, for the owner.

@@ -111,6 +111,38 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 	})
 }
 
+// A gate that refuses at first to give the old release its part leaves the new one alone with what
+// fails meanwhile.
+func TestErrorsBeforeTheOldReleaseHasItsPartAreNotCompared(t *testing.T) {
+	for name, control := range map[string]int{"a comparison": 0, "a control": 2000} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				kept := usual()
+				kept.Control = control
+				site, stop := guardedBy(t, w, kept)
+				defer stop()
+				switchTo(t, site.s, "r1")
+				site.hiccups()
+				refused := 0
+				w.gate.refuses = func(_, share int) error {
+					if (share == half || share == control && control > 0) && refused < 8 {
+						refused++
+						return errors.New("no memory")
+					}
+					return nil
+				}
+				site.begin()
+				time.Sleep(time.Minute)
+				out, progress := site.probation(t)
+				want(t, site.s, out, Done, "r2")
+				if r := out.Guard[0]; r.Verdict != api.NoWorse || len(out.Warnings) > 0 || refused != 8 {
+					t.Errorf("guard: %+v, warnings %q, progress %q", r, out.Warnings, progress)
+				}
+			})
+		})
+	}
+}
+
 func TestAControlKeepsItsPartForTheWholeProbation(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		kept := usual()

@@ -95,6 +95,8 @@ func (gd *guarding) shareOf(g *guarded) float64 {
 	switch {
 	case gd.canary:
 		return gd.trying
+	case !g.divided:
+		return 1
 	case gd.comparing:
 		return 0.5
 	}

@@ -51,8 +51,12 @@ func (c Counts) Since(before Counts) Counts {
 // Second is what was counted in one second.
 type Second struct {
 	New, Old Counts
-	Share    float64 // of the new connections that the new release got, between 0 and 1; for a Rate only
+	Share    float64 // of the new connections that the new release got, between 0 and 1
 }
+
+// apart reports whether the old release got no new connections: what it counted says nothing of what
+// they would have got.
+func (s *Second) apart() bool { return s.Share >= 1 }
 
 // Thresholds are by how much a new release must be worse. A verdict needs all of them.
 type Thresholds struct {

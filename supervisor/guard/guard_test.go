@@ -55,6 +55,23 @@ func TestAComparisonWithoutRequestsEnds(t *testing.T) {
 	}
 }
 
+func TestSecondsWithoutConnectionsForTheOldReleaseAreNotCompared(t *testing.T) {
+	w := After(defaults(), counts(10_000, 10))
+	if a, _ := feed(w, Second{New: counts(20, 10), Share: 1}, 10); a != Compare {
+		t.Fatalf("action %d", a)
+	}
+	// An answer on a connection from before tells nothing of what new ones would get.
+	if a, n := feed(w, Second{New: counts(10, 5), Old: counts(1, 0), Share: 1}, 200); a != Release || n != compareFor {
+		t.Errorf("action %d after %d s", a, n)
+	}
+	w = Beside(defaults(), counts(10_000, 10))
+	for range 20 {
+		if a := w.Add(Second{New: counts(20, 10), Old: counts(2, 0), Share: 1}); a == Worse {
+			t.Fatal("a control that has no connections is compared")
+		}
+	}
+}
+
 func TestOneBurstDecidesNothing(t *testing.T) {
 	for name, w := range map[string]*Watch{
 		"canary": New(defaults()), "probation": After(defaults(), counts(1000, 0)), "alone": Alone(defaults(), counts(1000, 0)),

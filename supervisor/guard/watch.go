@@ -28,6 +28,7 @@ type Watch struct {
 	unjudged   uint64  // requests that are not judged yet
 
 	comparing bool
+	waited    int      // seconds of the comparison in which the old release got no connections
 	watched   evidence // since the begin, or since the last comparison
 	sided     evidence // of both at the same time, since the begin: of a control
 	compared  evidence
@@ -107,13 +108,13 @@ func (w *Watch) Add(s Second) Action {
 	case w.alone || !e.differs(w.thresholds, suspicionOdds, suspicionSeconds):
 		return Continue
 	}
-	w.comparing, w.compared = true, evidence{}
+	w.comparing, w.waited, w.compared = true, 0, evidence{}
 	return Compare
 }
 
 // besideIsWorse reports whether the counts of a control are enough to say that the release is worse.
 func (w *Watch) besideIsWorse(s Second) bool {
-	if !w.control {
+	if !w.control || s.apart() {
 		return false
 	}
 	w.sided.add(s)
@@ -131,11 +132,15 @@ func (w *Watch) past() (n, k float64) {
 }
 
 func (w *Watch) compare(s Second) Action {
-	w.compared.add(s)
+	if s.apart() {
+		w.waited++
+	} else {
+		w.compared.add(s)
+	}
 	switch {
 	case w.compared.differs(w.thresholds, w.thresholds.odds(), verdictSeconds):
 		return Worse
-	case w.compared.seconds >= compareFor || w.compared.settled(w.thresholds):
+	case w.waited+w.compared.seconds >= compareFor || w.compared.settled(w.thresholds):
 		w.comparing, w.watched = false, evidence{}
 		return Release
 	}
