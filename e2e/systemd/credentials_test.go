@@ -48,7 +48,7 @@ func TestWorkersKeepTheUnitsCredentials(t *testing.T) {
 		"a daemon of root with workers of others": {unit: string(root) + loadCredential, user: "user = \"shop\"\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, Options{Units: dropIn(t, c.unit)}, "r1")
+			s := newSite(t, Options{Units: dropIn(t, c.unit), Django: true}, "r1")
 			s.Edit(t, "probation", c.user+"probation")
 			s.Edit(t, "[process.web]", "[env]\nSECRET_KEY = { credential = \"secret-key\" }\n\n[process.web]")
 			s.secret(t, "first-secret")

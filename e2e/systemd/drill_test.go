@@ -49,8 +49,8 @@ func TestSystemdRestartsTheDaemonThatALiveDrillKills(t *testing.T) {
 func TestADrillByRootRunsItsCopyAsTheUserOfTheService(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Edit(
-		t, `command = "gunicorn --workers 2 shop.wsgi"`,
-		`command = ["sh", "-c", "id -un >>/tmp/users; exec gunicorn --workers 2 shop.wsgi"]`,
+		t, `command = "gunicorn --workers 2 bare.wsgi"`,
+		`command = ["sh", "-c", "id -un >>/tmp/users; exec gunicorn --workers 2 bare.wsgi"]`,
 	)
 	s.Start(t, "r1")
 	// the service has a private /tmp

@@ -10,7 +10,7 @@ import (
 // Only the daemon has the listener on which connections wait, so systemd's descriptor store must
 // keep it.
 func TestConnectionsHeldForAMigrationOutliveTheDaemon(t *testing.T) {
-	s := newSite(t, Options{}, "r1", "r2")
+	s := newSite(t, Options{Django: true}, "r1", "r2") // so that its start can be met
 	s.Edit(t, "\n[listen.web]", "\n[hooks]\nbefore = [\"sleep 1\"]\n\n[listen.web]")
 	s.Edit(t, `listen  = ["web"]`, "listen  = [\"web\"]\nstrategy = \"hold\"")
 	s.Start(t, "r1")

@@ -85,7 +85,7 @@ func TestARefusedReloadFailsAndChangesNothing(t *testing.T) {
 	for name, wrong := range map[string]struct{ old, new, reason string }{
 		"a config that cannot be read": {`drain   = "10s"`, `drian   = "10s"`, `unknown key "process.web.drian"`},
 		"a program that is not there":  {`"gunicorn`, `"gunicron`, "gunicron"},
-		"an app that does not import":  {`shop.wsgi`, `shop.wsgy`, "shop.wsgy"},
+		"an app that does not import":  {`bare.wsgi`, `bare.wsgy`, "bare.wsgy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, Options{}, "r1")

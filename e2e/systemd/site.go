@@ -28,7 +28,7 @@ type Site struct {
 	run     *harness.Run
 }
 
-// config is shop.toml without the address. The drain and the interval are short, because tests wait
+// config is shop.toml without the module of the app and the address. The drain and the interval are short, because tests wait
 // for them. start_timeout is long, because only a defect waits for it and a loaded machine boots a
 // server slowly.
 const config = `app       = "shop"
@@ -37,10 +37,10 @@ current   = "/srv/shop/current"
 probation = "0s"
 
 [listen.web]
-address = %q
+address = %[1]q
 
 [process.web]
-command = "gunicorn --workers 2 shop.wsgi"
+command = "gunicorn --workers 2 %[2]s.wsgi"
 listen  = ["web"]
 drain   = "10s"
 start_timeout = "1m"
@@ -53,6 +53,7 @@ interval = "50ms"
 type Options struct {
 	Address string // of the listener; default: a free port
 	Units   []Bind // further files below /etc/systemd/system
+	Django  bool   // the site with Django, which takes five times as long to start; default: without it
 	Alone   bool   // with the controllers of control groups, and not in parallel with other tests
 }
 
@@ -69,7 +70,11 @@ func NewSite(t harness.T, run *harness.Run, opt Options, releases ...string) *Si
 	if opt.Address == "" {
 		opt.Address = site.Address
 	}
-	site.Configure(t, fmt.Sprintf(config, opt.Address))
+	module := "bare"
+	if opt.Django {
+		module = "shop"
+	}
+	site.Configure(t, fmt.Sprintf(config, opt.Address, module))
 	for _, r := range releases {
 		must(t, site.Release(r, apps.Behaviour{}))
 	}

@@ -53,6 +53,7 @@ func TestASocketUnitPassesItsListener(t *testing.T) {
 func TestABrokenReleaseOnASharedListenerGetsNoRequest(t *testing.T) {
 	s := newSocketSite(t, "r1")
 	must(t, s.Release("broken", apps.Behaviour{Fault: apps.Error500}))
+	s.Edit(t, "bare.wsgi", "shop.wsgi") // which can answer 500
 	s.Start(t, "r1")
 	s.Edit(t, "[process.web.health]", "[process.web.health]\nunhealthy_after = \"100ms\"")
 	requests := s.Load(t)

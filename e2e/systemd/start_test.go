@@ -28,7 +28,7 @@ func TestAStartThatDoesNotServeIsReportedAndRetried(t *testing.T) {
 	}{
 		{
 			name: "code that cannot be imported", says: []string{"r1", "exit code"},
-			spoil: move("r1/shop/wsgi.py", "r1/shop/wsgi.away"), mend: move("r1/shop/wsgi.away", "r1/shop/wsgi.py"),
+			spoil: move("r1/bare/wsgi.py", "r1/bare/wsgi.away"), mend: move("r1/bare/wsgi.away", "r1/bare/wsgi.py"),
 		},
 		{
 			name: "a release that is gone", says: []string{"r1", "was removed"},

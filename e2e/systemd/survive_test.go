@@ -47,7 +47,7 @@ func TestWorkersServeOnWhileTheDaemonIsKilledAgainAndAgain(t *testing.T) {
 }
 
 func TestASwitchADrainAndAProbationOutliveTheDaemon(t *testing.T) {
-	s := newSite(t, Options{}, "r1", "r2")
+	s := newSite(t, Options{Django: true}, "r1", "r2") // so that its start can be met
 	s.Edit(t, `probation = "0s"`, `probation = "3s"`)
 	s.Start(t, "r1")
 	requests := s.Load(t)

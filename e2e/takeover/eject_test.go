@@ -37,7 +37,7 @@ func newApp(t *testing.T, a app) *site {
 		Address: s.config, Units: []systemd.Bind{{From: faulty, To: faultyPath}},
 	}, "r1")
 	s.Address = address
-	s.Edit(t, "gunicorn --workers 2 shop.wsgi", a.command)
+	s.Edit(t, "gunicorn --workers 2 bare.wsgi", a.command)
 	if a.more != "" {
 		s.Edit(t, "[process.web]\n", a.more+"\n[process.web]\n")
 	}
@@ -119,7 +119,7 @@ func TestAnAppIsReplacedByPlainUnitsWithoutLoss(t *testing.T) {
 }
 
 func TestAPlainServerThatIsNotHealthyLeavesSuperctlServing(t *testing.T) {
-	s := newApp(t, app{command: "gunicorn --workers 2 shop.wsgi"})
+	s := newApp(t, app{command: "gunicorn --workers 2 bare.wsgi"})
 	requests := s.load(t)
 	// A drop-in of the operator's makes the plain server one that never answers.
 	dropIn := "/etc/systemd/system/shop.service.d"
@@ -162,7 +162,7 @@ func (s *site) ejectWith(fault string) systemd.Result {
 func TestAnEjectThatIsKilledAtAnyStepContinues(t *testing.T) {
 	for name, listen := range map[string]listen{"on a port": onIPv4, "on a unix socket": onUnix} {
 		t.Run(name, func(t *testing.T) {
-			s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 shop.wsgi", listen: listen})
+			s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 bare.wsgi", listen: listen})
 			requests := s.load(t)
 			s.diesAt(t, ejectPoints(), s.ejectWith)
 			s.Superctl("eject", "--apply").Want(0)
@@ -173,7 +173,7 @@ func TestAnEjectThatIsKilledAtAnyStepContinues(t *testing.T) {
 }
 
 func TestAnInterruptedEjectGoesBackOrEnds(t *testing.T) {
-	s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 shop.wsgi", listen: onUnix})
+	s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 bare.wsgi", listen: onUnix})
 	requests := s.load(t)
 	s.ejectWith("TERM before start").Want(1).Says("superctl serves shop as before")
 	if g := s.generation(t); g != 1 {
@@ -197,7 +197,7 @@ func TestAnEjectThatIsKilledAndLeftAloneEndsWithOneServing(t *testing.T) {
 }
 
 func leaveAlone(t *testing.T, listen listen) {
-	s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 shop.wsgi", listen: listen})
+	s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 bare.wsgi", listen: listen})
 	requests := s.load(t)
 	s.ejectWith("after turn").Want(128 + 9)
 	harness.Eventually(t, "superctl serves again", func() bool { return s.generation(t) == 1 })
@@ -247,7 +247,7 @@ while :; do sleep 0.05; done
 `
 
 func TestABackgroundProcessRunsOnceBeforeAndAfterAnEject(t *testing.T) {
-	s := newApp(t, app{command: "gunicorn --workers 2 shop.wsgi"})
+	s := newApp(t, app{command: "gunicorn --workers 2 bare.wsgi"})
 	s.write("/srv/shop/beat", beatScript)
 	s.Run("chmod", "755", "/srv/shop/beat").Want(0)
 	s.Edit(t, "[process.web]\n", beats+"[process.web]\n")

@@ -20,7 +20,7 @@ type unshared struct {
 
 // unsharedKinds are the servers that are replaced on another port.
 func unsharedKinds() map[string]unshared {
-	const wsgi = " --processes 2 --need-app --module shop.wsgi --disable-logging " +
+	const wsgi = " --processes 2 --need-app --module APP.wsgi --disable-logging " +
 		"--add-header 'Connection: close'"
 	return map[string]unshared{
 		"TLS": {old: gunicorn(withTLS), scheme: "https", why: "speaks TLS itself"},
@@ -30,8 +30,8 @@ func unsharedKinds() map[string]unshared {
 		"reuse-port":       {old: gunicorn("--reuse-port"), scheme: "http", why: "has a listener for each worker"},
 		"uwsgi http":       {old: old{command: "uwsgi --http ADDRESS --master" + wsgi}, scheme: "http", why: "uWSGI's router"},
 		"uwsgi no master":  {old: old{command: "uwsgi --http-socket ADDRESS" + wsgi}, scheme: "http", why: "without a master process"},
-		"uvicorn with TLS": {old: old{command: "uvicorn --host HOST --port PORT --ssl-certfile /etc/ssl/shop.pem --ssl-keyfile /etc/ssl/shop.key shop.asgi:application"}, scheme: "https", why: "speaks TLS itself"},
-		"hypercorn":        {old: old{command: "hypercorn --bind ADDRESS shop.asgi:application"}, scheme: "http", why: "is not gunicorn, uWSGI or uvicorn"},
+		"uvicorn with TLS": {old: old{command: "uvicorn --host HOST --port PORT --ssl-certfile /etc/ssl/shop.pem --ssl-keyfile /etc/ssl/shop.key APP.asgi:application"}, scheme: "https", why: "speaks TLS itself"},
+		"hypercorn":        {old: old{command: "hypercorn --bind ADDRESS APP.asgi:application"}, scheme: "http", why: "is not gunicorn, uWSGI or uvicorn"},
 	}
 }
 
@@ -41,7 +41,9 @@ const siteFile = "/etc/nginx/sites-available/shop"
 // of the app.
 func newUnshared(t *testing.T, u unshared) *site {
 	t.Helper()
-	s := newSite(t, gunicorn("").on(u.listen))
+	first := gunicorn("").on(u.listen)
+	first.django = u.django
+	s := newSite(t, first)
 	s.Run("umount", "/etc/superctl").Want(0)
 	s.makeCertificate()
 	s.Run("systemctl", "stop", "shop").Want(0)
@@ -89,6 +91,7 @@ func TestAServerThatCannotShareItsPortIsReplacedOnAnotherWithoutLoss(t *testing.
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			u.django = true
 			s := newUnshared(t, u)
 			before := s.nginxFile()
 			s.move().Want(0).Says(u.why).Says("+upstream shop { server " + s.next).Says("systemctl reload nginx").
@@ -141,7 +144,9 @@ func TestATakeoverOnAnotherPortThatIsKilledContinues(t *testing.T) {
 }
 
 func TestWhatFailsOnAnotherPortLeavesTheOldServerAndNginxAsTheyWere(t *testing.T) {
-	s := newUnshared(t, unsharedKinds()["TLS"])
+	kind := unsharedKinds()["TLS"]
+	kind.django = true // which can answer 500
+	s := newUnshared(t, kind)
 	loads := s.loadOfNewConnections(t)
 	server, before := s.unit("shop", "MainPID"), s.nginxFile()
 	same := func(when string) {

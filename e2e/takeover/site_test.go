@@ -58,7 +58,8 @@ WantedBy=multi-user.target
 
 // old is the server before a takeover.
 type old struct {
-	command string // ADDRESS, HOST and PORT stand for where it listens
+	command string // ADDRESS, HOST and PORT stand for where it listens, and APP for the package of the site
+	django  bool   // the site with Django, which takes five times as long to start, and is asked for its settings
 	notify  bool   // it reports READY=1
 	listen  listen
 }
@@ -74,7 +75,20 @@ const (
 )
 
 func gunicorn(options string) old {
-	return old{command: "gunicorn --workers 2 --graceful-timeout 15 " + options + " --bind ADDRESS shop.wsgi", notify: true}
+	return old{command: "gunicorn --workers 2 --graceful-timeout 15 " + options + " --bind ADDRESS APP.wsgi", notify: true}
+}
+
+// app returns the package of the site.
+func (o old) app() string {
+	if o.django {
+		return "shop"
+	}
+	return "bare"
+}
+
+func (o old) withDjango() old {
+	o.django = true
+	return o
 }
 
 func (o old) on(l listen) old {
@@ -114,11 +128,14 @@ func newSite(t *testing.T, o old, binds ...systemd.Bind) *site {
 		s.config = "unix:/run/shopsock/" + port + ".sock"
 	}
 	s.Site = systemd.NewSite(t, run, systemd.Options{
-		Address: s.config, Units: append(binds, systemd.Bind{From: faulty, To: faultyPath}),
+		Address: s.config, Django: o.django, Units: append(binds, systemd.Bind{From: faulty, To: faultyPath}),
 	}, "r1")
 	s.Address = address
 	s.Run("chown", "-R", "shop:", "/srv/shop/releases").Want(0)
 	s.Run("ln", "-s", "/srv/shop/releases/r1", "/srv/shop/current").Want(0)
+	if !o.django {
+		s.Run("rm", "/srv/shop/current/manage.py").Want(0)
+	}
 	s.startOld(t, o)
 	return s
 }
@@ -131,7 +148,7 @@ func (s *site) startOld(t *testing.T, o old) {
 		kind = "notify"
 	}
 	i := strings.LastIndexByte(s.config, ':')
-	command := strings.NewReplacer("ADDRESS", s.config, "HOST", strings.Trim(s.config[:i], "[]"), "PORT", s.config[i+1:],
+	command := strings.NewReplacer("ADDRESS", s.config, "APP", o.app(), "HOST", strings.Trim(s.config[:i], "[]"), "PORT", s.config[i+1:],
 		"PATH", strings.TrimPrefix(s.config, "unix:")).Replace(o.command)
 	s.write("/etc/systemd/system/shop.service", strings.NewReplacer("TYPE", kind, "COMMAND", command).Replace(oldUnit))
 	start := "shop.service"
@@ -365,7 +382,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
 serverurl=unix:///run/supervisor.sock
 [program:shop]
-command=/srv/shop/current/venv/bin/gunicorn --workers 2 --graceful-timeout 15 --bind ADDRESS shop.wsgi
+command=/srv/shop/current/venv/bin/gunicorn --workers 2 --graceful-timeout 15 --bind ADDRESS bare.wsgi
 directory=/srv/shop/current
 user=shop
 autostart=true
@@ -401,7 +418,7 @@ func (s *site) byHand(t *testing.T) {
 	t.Helper()
 	s.Run("systemctl", "disable", "--now", "shop").Want(0)
 	s.Run("runuser", "-u", "shop", "--", "env", "-C", "/srv/shop/current", "venv/bin/gunicorn", "--daemon", "--workers=2",
-		"--graceful-timeout=15", "--pid=/tmp/shop.pid", "--bind="+s.config, "shop.wsgi").Want(0)
+		"--graceful-timeout=15", "--pid=/tmp/shop.pid", "--bind="+s.config, "bare.wsgi").Want(0)
 	harness.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
 	s.target = strings.TrimSpace(s.Run("cat", "/tmp/shop.pid").Want(0).Stdout)
 }

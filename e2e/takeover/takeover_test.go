@@ -14,10 +14,10 @@ import (
 
 // kinds are the servers that are taken over, and where they listen.
 func kinds() map[string]old {
-	uwsgi := old{command: "uwsgi --http-socket ADDRESS --master --processes 2 --need-app --module shop.wsgi " +
+	uwsgi := old{command: "uwsgi --http-socket ADDRESS --master --processes 2 --need-app --module APP.wsgi " +
 		"--add-header 'Connection: close' --disable-logging"}
-	const asgi = "gunicorn --workers 2 --worker-class asgi --bind ADDRESS shop.asgi:application"
-	uvicorn := old{command: "uvicorn --host HOST --port PORT shop.asgi:application"}
+	const asgi = "gunicorn --workers 2 --worker-class asgi --bind ADDRESS APP.asgi:application"
+	uvicorn := old{command: "uvicorn --host HOST --port PORT APP.asgi:application"}
 	return map[string]old{
 		"gunicorn sync":                     gunicorn(""),
 		"gunicorn sync by a socket unit":    gunicorn("").on(bySocketUnit),
@@ -28,7 +28,7 @@ func kinds() map[string]old {
 		"uwsgi":                             uwsgi,
 		"uvicorn":                           uvicorn,
 		"uvicorn with two workers":          {command: uvicorn.command + " --workers 2"},
-		"uvicorn on a unix socket":          old{command: "uvicorn --uds PATH shop.asgi:application"}.on(onUnix),
+		"uvicorn on a unix socket":          old{command: "uvicorn --uds PATH APP.asgi:application"}.on(onUnix),
 	}
 }
 
@@ -48,6 +48,7 @@ func TestARunningServerIsReplacedWithoutLoss(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			o := o.withDjango()
 			s := newSite(t, o)
 			s.takeover().Want(0).Says("Nothing was changed")
 			requests := 0
@@ -69,7 +70,7 @@ func TestARunningServerIsReplacedWithoutLoss(t *testing.T) {
 func TestAServerWithoutAConfigIsTakenOver(t *testing.T) {
 	for name, o := range map[string]old{"on a port": gunicorn(""), "on a unix socket": gunicorn("").on(onUnix)} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, o)
+			s := newSite(t, o.withDjango())
 			s.Run("umount", "/etc/superctl").Want(0)
 			requests := s.load(t)
 			s.takeover("--health", "/healthz/").Want(0).Says("+++ /etc/superctl/shop.toml")
@@ -88,7 +89,7 @@ func TestATakeoverThatIsNotPossibleIsRefused(t *testing.T) {
 	for says, directives := range map[string]string{
 		"in a network of its own": "PrivateNetwork=yes",
 		"speaks TLS itself": "ExecStart=\nExecStart=/srv/shop/current/venv/bin/gunicorn --bind " + s.config +
-			" " + withTLS + " shop.wsgi",
+			" " + withTLS + " bare.wsgi",
 		"is not gunicorn, uWSGI or uvicorn": "Type=simple\nExecStart=\nExecStart=/usr/bin/python3 -m http.server 0",
 	} {
 		s.write("/run/systemd/system/shop.service.d/refused.conf", "[Service]\n"+directives+"\n")
@@ -114,7 +115,7 @@ func TestAServerWithTLSIsReplacedByHandOnAnotherPortWithoutLoss(t *testing.T) {
 	s.Run("umount", "/etc/superctl").Want(0)
 	s.makeCertificate()
 	s.write("/run/systemd/system/shop.service.d/tls.conf", "[Service]\nExecStart=\nExecStart=/srv/shop/current/venv/bin/"+
-		"gunicorn --workers 2 --graceful-timeout 15 --bind "+s.config+" "+withTLS+" shop.wsgi\n")
+		"gunicorn --workers 2 --graceful-timeout 15 --bind "+s.config+" "+withTLS+" bare.wsgi\n")
 	s.Run("systemctl", "daemon-reload").Want(0)
 	s.Run("systemctl", "restart", "shop").Want(0)
 	old := s.config
@@ -141,7 +142,7 @@ func TestAServerWithTLSIsReplacedByHandOnAnotherPortWithoutLoss(t *testing.T) {
 }
 
 func TestABrokenReleaseLeavesTheOldServerAsItWas(t *testing.T) {
-	s := newSite(t, gunicorn(""))
+	s := newSite(t, gunicorn("").withDjango())
 	s.release(t, "broken", apps.Behaviour{Fault: apps.Error500})
 	requests := s.load(t)
 	before := s.unit("shop", "MainPID")
@@ -159,7 +160,7 @@ func TestABrokenReleaseLeavesTheOldServerAsItWas(t *testing.T) {
 }
 
 func TestAReleaseThatFailsItsProbationGivesTheConnectionsBack(t *testing.T) {
-	s := newSite(t, gunicorn(""))
+	s := newSite(t, gunicorn("").withDjango())
 	s.Edit(t, `probation = "0s"`, `probation = "1m"`)
 	s.release(t, "dies", apps.Behaviour{Fault: apps.DiesAfterCutover})
 	users := s.load(t) // their requests make it die
