@@ -71,6 +71,7 @@ type behaviour struct {
 	startHangs  chan struct{} // the start takes until it is closed; nil = no time
 	cgroup      string        // directory of its control group
 	only        string        // the process that this is true of; "" = all
+	closed      bool          // its descriptors cannot be copied: it is about to end
 }
 
 func newWorld(t *testing.T) *world {
@@ -252,7 +253,7 @@ func (p *fakeProc) Exit() worker.Exit     { return p.exit }
 func (p *fakeProc) PIDs() []int           { return []int{p.pid} }
 func (p *fakeProc) Socket(inode uint64) (int, error) {
 	for _, f := range p.spec.Files {
-		if inode == uint64(1000+f.FD) {
+		if !p.how.closed && inode == uint64(1000+f.FD) {
 			return f.FD, nil
 		}
 	}

@@ -139,6 +139,18 @@ func (in *instance) open() error {
 	return nil
 }
 
+// reopens reports whether an instance may open listeners anew when its worker starts, because those that
+// an earlier daemon has given it are lost: no worker has them any more. The live generation gets a
+// successor instead (see renew).
+func (g *generation) reopens(in *instance) bool {
+	if g.laned(in.proc) {
+		return len(in.own) == 0
+	}
+	return g.state == Standby && !g.held && !g.sharedGate(in.proc) && !slices.ContainsFunc(g.instances, func(other *instance) bool {
+		return other.w != nil && len(other.proc.Listen) > 0
+	})
+}
+
 func newListenerError(name string) error {
 	return fmt.Errorf("listener %q is new: restart the daemon to open it", name)
 }

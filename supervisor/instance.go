@@ -140,8 +140,8 @@ func (in *instance) spawn() {
 	in.born = time.Now()
 	in.owner.flags.open(in)
 	err := in.openOutput()
-	if err == nil && in.gen.laned(in.proc) && len(in.own) == 0 {
-		err = in.open() // the one that an earlier daemon has given it is lost
+	if err == nil && in.gen.reopens(in) {
+		err = in.open()
 	}
 	var spec worker.Spec
 	if err == nil {
@@ -214,6 +214,7 @@ func (in *instance) begun(turn int, w process, err error) {
 	in.spawning = false
 	if err != nil {
 		in.reason = in.gen.plan.redactor.Text("could not be started: " + err.Error())
+		in.owner.log.Warn("worker not started", append(in.fields(), zap.String("reason", in.reason))...)
 		in.gone()
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"superctl/supervisor/worker"
@@ -216,22 +217,29 @@ func TestAfterALossOfAllOnProbationTheReleaseBeforeStarts(t *testing.T) {
 	}
 }
 
-func TestTheWayBackIsWholeAgainAfterItsWorkersEndedWhileNoDaemonRan(t *testing.T) {
-	for name, lost := range map[string]bool{"the listeners are handed over": false, "the listeners are lost": true} {
+func TestTheWayBackIsWholeAgainAfterItsWorkersEndedWithTheDaemon(t *testing.T) {
+	for name, c := range map[string]struct {
+		lost bool
+		dies time.Duration // after the next daemon has begun
+	}{
+		"the listeners are handed over":                       {},
+		"the listeners are lost":                              {lost: true},
+		"the listeners are lost, and the next daemon sees it": {lost: true, dies: time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
-				w.releases["r1"], w.releases["bad"] = behaviour{}, behaviour{exitAfter: 8 * time.Second}
+				w.releases["r1"], w.releases["bad"] = behaviour{closed: true}, behaviour{exitAfter: 8 * time.Second}
 				dir := t.TempDir()
 				s, stop := w.supervisor(dir)
 				switchTo(t, s, "r1")
+				old := w.newest("r1")
 				leaveOnProbation(s, stop, "bad")
-				for _, p := range w.processes() {
-					if p.spec.Release == "r1" {
-						p.die(worker.Exit{Known: true, Signal: syscall.SIGKILL})
-					}
+				time.AfterFunc(c.dies, func() { old.die(worker.Exit{Known: true, Signal: syscall.SIGKILL}) })
+				if c.dies == 0 {
+					synctest.Wait()
 				}
 				w.options = func(o *Options) {
-					if lost {
+					if c.lost {
 						o.Inherited, o.Handed = nil, nil
 					}
 				}

@@ -88,7 +88,7 @@ func (t *transcript) end() []string {
 		t.hidden = 0
 	}
 	if t.lost > 0 {
-		return append([]string{fmt.Sprintf("... %s before these left out", plain.Count(t.lost, "line", "lines"))}, t.kept...)
+		return append([]string{fmt.Sprintf("... %s left out", plain.Count(t.lost, "line before these is", "lines before these are"))}, t.kept...)
 	}
 	return t.kept
 }
