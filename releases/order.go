@@ -115,6 +115,10 @@ func (o order) see(name, path string) firstSee {
 	if at.Before(o.Looked) {
 		at = o.Looked // it was moved here or copied with its old times
 	}
+	// The clock was ahead when another release was seen.
+	if last := newest(o.Releases); !at.After(last) {
+		at = last.Add(1 + max(0, at.Sub(o.Looked)))
+	}
 	return firstSee{directory, at}
 }
 

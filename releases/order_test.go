@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,30 @@ func TestAReleaseThatArrivesWithOldTimesIsTheLatest(t *testing.T) {
 	must(t, s.Record())
 	if got := latestOf(t, s); got != "r0" {
 		t.Errorf("recorded, latest is %s", got)
+	}
+}
+
+// The clock of the machine was ahead while a release appeared, and has been set right since.
+func TestAReleaseIsTheLatestAfterTheClockWasSetBack(t *testing.T) {
+	s := ordered(t, "r3", "r2")
+	must(t, s.Record())
+	ahead := s.readOrder()
+	ahead.Looked = time.Now().Add(24 * time.Hour)
+	seen := ahead.Releases["r2"]
+	seen.At = ahead.Looked
+	ahead.Releases["r2"] = seen
+	text, err := json.Marshal(ahead)
+	must(t, err)
+	must(t, os.WriteFile(s.Order, text, 0o600))
+	for _, name := range []string{"r1", "r0"} {
+		add(t, s, name)
+		if got := latestOf(t, s); got != name {
+			t.Errorf("before it is recorded: latest is %s, not %s", got, name)
+		}
+		must(t, s.Record())
+		if got := latestOf(t, s); got != name {
+			t.Errorf("latest is %s, not %s", got, name)
+		}
 	}
 }
 
