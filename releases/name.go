@@ -1,10 +1,12 @@
 package releases
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"superctl/plain"
@@ -14,10 +16,18 @@ import (
 // programs of a virtualenv would find another path there than that of the release.
 const pathEnds = " \t\"'=:,;()[]{}<>|&`$*?\\"
 
+// isWord reports whether a name is a word for a release, or for none.
+func isWord(name string) bool {
+	return slices.Contains([]string{"latest", "live", "current", "previous", "none"}, name)
+}
+
 // unusableName returns why a release of that name cannot be switched to, or nil. A release that runs
 // already is not asked for its name.
 func (r Release) unusableName() error {
 	const instead = "rename the directory: use letters, digits and . _ + - ~ @"
+	if isWord(r.Name) {
+		return errors.New("its name is also the word for another release, as in superctl switch latest: rename the directory")
+	}
 	if !plain.IsLine(r.Name) || strings.ContainsRune(r.Name, '\t') {
 		return fmt.Errorf("its name has characters that cannot be shown, %q: %s", r.Name, instead)
 	}
@@ -45,7 +55,7 @@ func (s *Store) alias(name string) string {
 
 // named returns the release of a list that has a name, or that a link of this name leads to.
 func (s *Store) named(list []Release, name string) (Release, bool) {
-	if r, ok := byName(list, name); ok || name == "" || strings.ContainsRune(name, filepath.Separator) {
+	if r, ok := byName(list, name); ok || name == "" || isWord(name) || strings.ContainsRune(name, filepath.Separator) {
 		return r, ok
 	}
 	return byName(list, s.alias(name))

@@ -105,6 +105,25 @@ func TestAReleaseIsTheLatestAfterTheClockWasSetBack(t *testing.T) {
 	}
 }
 
+func TestNoReleaseIsHiddenByAWordForAnother(t *testing.T) {
+	s := ordered(t, "r1", "r2")
+	must(t, os.Symlink("r1", filepath.Join(s.Dir, "latest")))
+	if got := latestOf(t, s); got != "r2" {
+		t.Errorf("with a link of that name, latest is %s", got)
+	}
+	must(t, os.Remove(filepath.Join(s.Dir, "latest")))
+	for _, word := range []string{"latest", "live", "current", "previous", "none"} {
+		add(t, s, word)
+		r, err := s.Resolve(word, Refs{Live: "r2", Previous: "r1"})
+		if err == nil {
+			err = r.Check(t.Context(), CheckOptions{NoVirtualenv: true})
+		}
+		if err == nil || !strings.Contains(err.Error(), "rename the directory") {
+			t.Errorf("%s is %s: %v", word, r.Name, err)
+		}
+	}
+}
+
 func TestARecreatedDirectoryIsAnotherRelease(t *testing.T) {
 	s := ordered(t, "r1", "r2")
 	must(t, s.Record())

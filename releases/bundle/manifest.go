@@ -112,7 +112,7 @@ const (
 // reservedVersions are words that stand for a release on the command line.
 //
 //nolint:gochecknoglobals // a constant, which Go has no syntax for
-var reservedVersions = []string{"latest", "live", "current", "previous"}
+var reservedVersions = []string{"latest", "live", "current", "previous", "none"}
 
 // CheckName returns what is wrong with the name or the version of a bundle; what is "name" or
 // "version".
