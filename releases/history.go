@@ -38,7 +38,7 @@ func (h History) Append(record any) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write history %s: %w", h.Path, err)
+		return fmt.Errorf("history: %w", err) // with the path
 	}
 	return nil
 }

@@ -114,3 +114,28 @@ func TestWritesThatNoStepWaitsForArePaced(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAdoptedWorkerHasNoMoreTimeAfterTheClockWasSetBack(t *testing.T) {
+	now := time.Now()
+	ahead, before := now.Add(24*time.Hour), now.Add(-time.Minute)
+	st := state{Generations: []generationState{
+		{Since: ahead.Round(0), Workers: []workerState{{Since: ahead.Round(0)}}},
+		{Since: before.Round(0), Workers: []workerState{{Since: before.Round(0)}}},
+	}}
+	st.measure(now)
+	for i, want := range []time.Duration{0, time.Minute} {
+		g := st.Generations[i]
+		for _, since := range []time.Time{g.Since, g.Workers[0].Since} {
+			if got := now.Sub(since); got != want {
+				t.Errorf("%s have passed, not %s", got, want)
+			}
+		}
+	}
+}
+
+func TestAnErrorOfTheStateFileNamesIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gone", "state.json")
+	if err := writeFile(path, nil); err == nil || err.Error() != "open "+path+": no such file or directory" {
+		t.Errorf("got %v", err)
+	}
+}

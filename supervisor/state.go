@@ -135,9 +135,13 @@ func (o *system) replace(path string, data []byte) error {
 	return o.sync(filepath.Dir(path))
 }
 
-// writeFile replaces a file, complete or not at all.
+// writeFile replaces a file, complete or not at all. Its error names the file, and not a temporary one.
 func writeFile(path string, data []byte) error {
-	return renameio.WriteFile(path, data, 0o600, renameio.WithTempDir(filepath.Dir(path)))
+	err := renameio.WriteFile(path, data, 0o600, renameio.WithTempDir(filepath.Dir(path)))
+	if at := new(fs.PathError); errors.As(err, &at) {
+		return &fs.PathError{Op: at.Op, Path: path, Err: at.Err}
+	}
+	return err
 }
 
 // syncDir makes the renaming of a file in a directory durable; renameio syncs the file only.
@@ -216,7 +220,25 @@ func readState(dir, app string) (state, error) {
 	if why := st.nonsense(); why != "" {
 		return unreadable("is invalid: " + why)
 	}
+	st.measure(time.Now())
 	return st, nil
+}
+
+// measure makes the times since when something lasts measure the time that passes from now on, whatever the
+// clock of the machine is set to. What has begun after now has begun now: the clock was set back.
+func (st *state) measure(now time.Time) {
+	passed := func(since *time.Time) {
+		if !since.IsZero() {
+			*since = now.Add(-max(0, now.Sub(*since)))
+		}
+	}
+	for i := range st.Generations {
+		g := &st.Generations[i]
+		passed(&g.Since)
+		for j := range g.Workers {
+			passed(&g.Workers[j].Since)
+		}
+	}
 }
 
 // stateHead is the part of a state file by which a daemon decides whether it can read the rest.

@@ -109,7 +109,7 @@ func (an announcements) goesOn(err error) bool {
 // what was left of it.
 func (an announcements) endOf(owed Outcome, err error) Outcome {
 	out := owed
-	out.Steps, out.Seconds, out.Generation = an.steps, time.Since(owed.Started).Seconds(), an.outcome.Generation
+	out.Steps, out.Seconds, out.Generation = an.steps, max(0, time.Since(owed.Started).Seconds()), an.outcome.Generation
 	var rev *revertedError
 	switch {
 	case errors.As(err, &rev):

@@ -127,7 +127,7 @@ func appTable(apps []host.App, p terminal.Palette, now time.Time) *terminal.Tabl
 func appRow(a *host.App, p terminal.Palette, now time.Time) []string {
 	st := a.Status
 	since := "-"
-	if at := liveSince(st); st.Release != "" && !at.IsZero() {
+	if at := liveSince(st); st.Release != "" && !at.IsZero() && !terminal.IsAhead(now, at) {
 		since = terminal.Elapsed(now.Sub(at))
 	}
 	ready, wanted := 0, 0

@@ -235,7 +235,11 @@ func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 		text += p.Bold(terminal.WithCommit(st.Release, st.Commit)) + ", "
 	}
 	text += p.Health(st.Health, st.Health)
-	if since := liveSince(st); !since.IsZero() {
+	switch since := liveSince(st); {
+	case since.IsZero():
+	case terminal.IsAhead(now, since):
+		text += ", live since " + api.Moment(since) + ", which is in the future"
+	default:
 		text += ", live for " + terminal.Elapsed(now.Sub(since))
 	}
 	if st.LiveOrigin != nil {

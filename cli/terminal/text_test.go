@@ -1,6 +1,9 @@
 package terminal
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestALengthOfTimeIsInTheUnitThatAPersonWouldUse(t *testing.T) {
 	for seconds, want := range map[float64]string{
@@ -28,5 +31,16 @@ func TestTheWidthOfATextIsThatOnATerminal(t *testing.T) {
 	}
 	if got, want := shortened("日本語のリリース", 9), "日本\u2026ース"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestAnAgeIsNotInventedAfterTheClockWasSetBack(t *testing.T) {
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	for then, want := range map[time.Duration]string{
+		-5 * time.Minute: "5 min ago", 0: "just now", 30 * time.Second: "just now", 5 * time.Hour: "in the future",
+	} {
+		if got := Age(now, now.Add(then)); got != want {
+			t.Errorf("%s: %s", then, got)
+		}
 	}
 }
