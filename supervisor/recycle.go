@@ -283,11 +283,21 @@ func (p *recyclePlace) reached(m *measured) string {
 	case m.heavy():
 		return fmt.Sprintf("%s uses %s of memory, and recycle.memory is %s", m.in, mebibytes(m.memory), mebibytes(limits.Memory))
 	case limits.Requests > 0 && served >= limits.Requests-uint64(p.spread*float64(limits.Requests)):
-		return fmt.Sprintf("%s has had %d requests, and recycle.requests is %d", m.in, served, limits.Requests)
+		return fmt.Sprintf("%s has had %d requests, and recycle.requests is %d%s", m.in, served, limits.Requests,
+			whyEarly(served < limits.Requests))
 	case limits.Every > 0 && age >= p.early(limits.Every):
-		return fmt.Sprintf("%s has run for %s, and recycle.every is %s", m.in, plain.Duration(age), plain.Duration(limits.Every))
+		return fmt.Sprintf("%s has run for %s, and recycle.every is %s%s", m.in, plain.Duration(age), plain.Duration(limits.Every),
+			whyEarly(age < limits.Every))
 	}
 	return ""
+}
+
+// whyEarly says why a worker is replaced that is below its limit.
+func whyEarly(below bool) string {
+	if !below {
+		return ""
+	}
+	return fmt.Sprintf(", less up to %g %% at random", 100*recycleSpread)
 }
 
 func mebibytes(n uint64) string { return fmt.Sprintf("%d MiB", n>>20) }

@@ -324,6 +324,9 @@ func TestInstancesOfOneAgeAreNotRecycledTogether(t *testing.T) {
 			if after := o.Started.Sub(began); after < 21*time.Hour || i > 0 && o.Started.Sub(list[i-1].Started) < 10*time.Second {
 				t.Errorf("number %d began after %s", i, after)
 			}
+			if why := o.Warnings[0]; !strings.Contains(why, " has run for 2") || !strings.HasSuffix(why, ", less up to 10 % at random") {
+				t.Errorf("number %d: %s", i, why)
+			}
 		}
 	})
 }
