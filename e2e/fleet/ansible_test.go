@@ -161,8 +161,8 @@ func TestAnsibleRefusesABrokenConfigAtEveryRun(t *testing.T) {
 		for range 2 {
 			if r := c.tasks(putConfig, "-e", path, "-l", "web1"); r.Wait().Code != 2 {
 				t.Errorf("%s: exit code %d, want 2\n%s", what, r.Code, r.Text())
-			} else if r.Says(`"changed": false`); strings.Contains(r.Text(), "nothing.py") {
-				t.Errorf("%s: the output shows what was put back:\n%s", what, r.Text())
+			} else {
+				r.Says(`"changed": false`)
 			}
 		}
 		if now := c.f.Hosts[0].Read(t, "/etc/superctl/shop.toml"); now != config {
