@@ -86,7 +86,7 @@ func (an announcements) end(finished *Outcome, err error) (told bool) {
 	if an.owner.do(nothing) != nil {
 		return false // the owner has left everything to the next daemon
 	}
-	if errors.Is(err, ErrStopping) && an.req.Kind == start || an.goesOn(err) {
+	if an.goesOn(err) {
 		return false
 	}
 	out := an.outcome
@@ -99,10 +99,10 @@ func (an announcements) end(finished *Outcome, err error) (told bool) {
 	return true
 }
 
-// goesOn reports whether the daemon stops while a change is live, but not through: the next daemon finishes
-// it.
+// goesOn reports whether the daemon stops while a change is live, but not through, or during its own start:
+// the next daemon finishes it, or starts what is to be live.
 func (an announcements) goesOn(err error) bool {
-	return errors.Is(err, ErrStopping) && an.committed && an.req.Kind != start
+	return errors.Is(err, ErrStopping) && (an.committed || an.req.Kind == start)
 }
 
 // endOf is how a change of an earlier daemon has ended, now that this one has finished or undone
