@@ -109,13 +109,24 @@ func (rw *releaseWatch) movedLink(live *Release) string {
 }
 
 func (rw *releaseWatch) lost(live *Release) string {
-	if rw.opt.Broken == nil || live == nil {
+	if live == nil {
 		return ""
 	}
-	if err := rw.opt.Broken(*live); err != nil && !noDescriptors(err) {
+	if err := rw.startable(*live); err != nil {
 		return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
 	}
 	return ""
+}
+
+// startable returns why no worker can be started from a release any more, or nil. It asks the disk.
+func (co *core) startable(r Release) error {
+	if co.opt.Broken == nil {
+		return nil
+	}
+	if err := co.opt.Broken(r); !noDescriptors(err) {
+		return err
+	}
+	return nil // that says nothing about the release
 }
 
 func (rw *releaseWatch) replaced(live *Release) string {

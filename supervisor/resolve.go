@@ -65,6 +65,9 @@ func (rs resolution) choose(ctx context.Context) error {
 	switch {
 	case rs.kind == Restart:
 		rs.plan = rs.from.plan
+		if err := rs.owner.startable(rs.plan.Release); err != nil {
+			return err
+		}
 	case rs.keptWarm():
 		rs.warm, rs.plan = true, rs.to.plan
 	default:

@@ -40,6 +40,9 @@ func (ad *admission) refuseRestart(req Request) error {
 // listeners, or one of several that has a listener of its own, while the others serve on.
 func (c *change) restartInPlace(ctx context.Context) (string, error) {
 	c.plan = c.from.plan
+	if err := c.owner.startable(c.plan.Release); err != nil {
+		return "", err
+	}
 	var all []*instance
 	if err := c.owner.do(func() {
 		c.to = c.from

@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
@@ -24,6 +26,45 @@ func TestARestartOfOneProcessLeavesTheOthersAlone(t *testing.T) {
 		want(t, s, change1(t, s, Request{Kind: Restart, Process: "worker"}), Done, "r1")
 		if len(s.Status().Generations) != 1 {
 			t.Errorf("generations: %+v", s.Status().Generations)
+		}
+	})
+}
+
+func TestNoWorkerIsStoppedOrStartedForAReleaseThatIsGone(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		w.plan = withBeat
+		var gone error
+		w.options = func(o *Options) {
+			o.Broken = func(Release) (err error) { w.set(func() { err = gone }); return err }
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		want(t, s, change1(t, s, Request{Kind: Pause, Process: "beat"}), Done, "r1")
+		synctest.Wait()
+		before := len(w.procs)
+		w.set(func() { gone = errors.New("release r1 no longer exists") })
+		for name, req := range map[string]Request{
+			"a restart behind the gate":           {Kind: Restart, Process: "web"},
+			"a restart in place":                  {Kind: Restart, Process: "worker"},
+			"more workers on a listener":          {Kind: Scale, Instances: map[string]int{"web": 2}},
+			"more background workers":             {Kind: Scale, Instances: map[string]int{"worker": 2}},
+			"a resume of what was paused":         {Kind: Resume, Process: "beat"},
+			"a recycling of a background process": {Kind: Restart, Process: "worker", Recycle: true},
+		} {
+			out := change1(t, s, req)
+			want(t, s, out, Aborted, "r1")
+			if !strings.Contains(out.Error, "release r1 no longer exists") {
+				t.Errorf("%s: %s", name, out.Error)
+			}
+		}
+		synctest.Wait()
+		if len(w.procs) != before || w.running["web"] != 1 || w.running["worker"] != 1 {
+			t.Errorf("%d workers were started; running: %v", len(w.procs)-before, w.running)
+		}
+		if out := change1(t, s, Request{Kind: Pause, Process: "worker"}); out.Result != Done {
+			t.Errorf("what starts nothing is refused too: %s", out.Error)
 		}
 	})
 }

@@ -174,12 +174,17 @@ func (sc scaling) perform() error {
 // and when one of them does not become ready all is as it was.
 func (sc scaling) rescale(asked map[string]int) error {
 	sc.plan = sc.from.plan
-	beside := false
+	beside, more := false, false
 	if err := sc.owner.do(func() {
 		sc.release = sc.plan.Release
-		beside = len(sc.owner.demand.addedBeside(sc.from, asked)) > 0
+		beside, more = len(sc.owner.demand.addedBeside(sc.from, asked)) > 0, sc.owner.demand.grows(asked)
 	}); err != nil {
 		return err
+	}
+	if more {
+		if err := sc.owner.startable(sc.plan.Release); err != nil {
+			return err
+		}
 	}
 	if beside {
 		added := func(g *generation) []*instance { return sc.owner.demand.addedBeside(g, asked) }
@@ -252,6 +257,11 @@ func (dm *demand) differences(asked map[string]int) (told []string) {
 		}
 	}
 	return told
+}
+
+// grows reports whether a set of numbers has a process of the live generation run more instances.
+func (dm *demand) grows(asked map[string]int) bool {
+	return slices.ContainsFunc(dm.owner.live.plan.Processes, func(p Process) bool { return p.wanted(asked) > dm.wanted(&p) })
 }
 
 // addInstances adds to a generation the instances that it lacks, all idle. Those of a paused
@@ -397,15 +407,18 @@ func (dm *demand) isPaused(process string) bool {
 // resumePaused has a paused process run again. When it does not start it is paused as before.
 func (sc scaling) resumePaused(ctx context.Context) (string, error) {
 	name := sc.req.Process
+	if !sc.owner.demand.isPaused(name) {
+		sc.unchanged = name + " is not paused"
+		return sc.unchanged, nil
+	}
+	if err := sc.owner.startable(sc.plan.Release); err != nil {
+		return "", err
+	}
 	if err := sc.owner.do(func() {
-		if !sc.owner.demand.paused[name] {
-			sc.unchanged = name + " is not paused"
-			return
-		}
 		delete(sc.owner.demand.paused, name)
 		sc.owner.journal.dirty = true
-	}); err != nil || sc.unchanged != "" {
-		return sc.unchanged, err
+	}); err != nil {
+		return "", err
 	}
 	list := func() []*instance { return sc.to.of(name) }
 	err := sc.background().startAll(ctx, list)

@@ -55,6 +55,20 @@ func TestAReloadAppliesTheConfigButARestartDoesNot(t *testing.T) {
 	a.Lossless(requests)
 }
 
+func TestARestartAfterTheReleaseWasRemovedSaysSo(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	requests := a.Load(requestsOfAFewUsers())
+	remove(t, a.Path("releases", "r1"))
+	for _, command := range [][]string{{"restart", "web"}, {"scale", "web=2"}} {
+		a.Command(command...).Want(1).Says("release r1 no longer exists: "+a.Path("releases", "r1")+" was removed", "switch to another one")
+	}
+	a.Lossless(requests)
+	a.Command("switch", "r2").Want(0)
+}
+
 func TestACheckOfAReleaseTriesItAndTouchesNothing(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
