@@ -324,7 +324,7 @@ func (g *generation) recordCuts() {
 		Warnings: g.cost, Who: "the daemon", Started: g.since, Seconds: time.Since(g.since).Seconds(),
 	}
 	g.owner.async(func() {
-		if err := g.owner.journal.toHistory(record); err != nil {
+		if err := g.owner.recorder.record(record); err != nil {
 			g.owner.log.Error("record history", zap.Error(err))
 		}
 	})

@@ -99,7 +99,7 @@ func (u *upgrading) step(name string, do func() (detail string, err error)) erro
 
 func (ho *handover) record(out *Outcome) *Outcome {
 	if ho.opt.Record != nil {
-		if err := ho.owner.journal.toHistory(*out); err != nil {
+		if err := ho.owner.recorder.record(*out); err != nil {
 			ho.log.Error("record history", zap.Error(err))
 		}
 	}

@@ -256,10 +256,3 @@ func (j *journal) diskTrouble(of string, err error, consequence string) Trouble 
 		Of: of, Why: fmt.Sprintf("the %s cannot be written: %v; %s", of, err, consequence), Health: HealthDegraded,
 	}
 }
-
-// toHistory puts an outcome into the history, for a goroutine other than the owner.
-func (j *journal) toHistory(o Outcome) error {
-	err := j.opt.Record(o)
-	j.owner.Report(j.diskTrouble("history", err, "changes are not recorded"))
-	return err
-}

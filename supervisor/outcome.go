@@ -94,9 +94,9 @@ func (an announcements) record(out *Outcome, failed error) {
 		an.req.DryRun || mistyped(failed) || yielded(failed) {
 		return
 	}
-	if err := an.owner.journal.toHistory(*out); err != nil {
+	if err := an.owner.recorder.record(*out); err != nil {
 		an.owner.log.Error("record history", zap.Error(err))
-		an.outcome.Warnings = append(an.outcome.Warnings, "the history could not be written: "+err.Error())
+		an.outcome.Warnings = append(an.outcome.Warnings, "the history could not be written, and is tried again: "+err.Error())
 	}
 }
 

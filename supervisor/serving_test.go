@@ -444,6 +444,48 @@ func TestADiskThatCannotBeWrittenIsSaidUntilItCan(t *testing.T) {
 	})
 }
 
+func TestWhatCouldNotBeRecordedIsRecordedLaterAndOnce(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		full := false
+		var history []string
+		w.options = func(o *Options) {
+			o.Record = func(o Outcome) (err error) {
+				w.set(func() {
+					if full {
+						err = syscall.ENOSPC
+						return
+					}
+					history = append(history, o.Kind+" "+o.Release)
+				})
+				return err
+			}
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		w.set(func() { full, history = true, nil })
+		out := switchTo(t, s, "r2")
+		want(t, s, change1(t, s, Request{Kind: Rollback}), Done, "r1")
+		time.Sleep(time.Minute)
+		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "the history cannot be written") ||
+			len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "and is tried again: no space left") {
+			t.Errorf("%s: %s; %q", st.Health, st.Reason, out.Warnings)
+		}
+		w.set(func() { full = false })
+		time.Sleep(2 * lastRetry)
+		synctest.Wait()
+		if st := s.Status(); st.Health != HealthOK {
+			t.Errorf("after the disk has room again: %s: %s", st.Health, st.Reason)
+		}
+		want(t, s, change1(t, s, Request{Kind: Restart, Process: "web"}), Done, "r1")
+		time.Sleep(time.Hour)
+		if want := []string{"switch r2", "rollback r1", "restart r1"}; !slices.Equal(history, want) {
+			t.Errorf("the history has %q, want %q", history, want)
+		}
+	})
+}
+
 func TestASwitchMeetsADaemonThatHasJustStarted(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"] = behaviour{}

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"slices"
-	"strings"
 )
 
 // checkRest is called when all has come to rest, with all troubles over.
@@ -31,7 +30,7 @@ func (m *sim) checkRest() {
 		m.violate("a change never ends: %+v", *st.Changing)
 	case st.Release == "":
 		m.violate("nothing is live at rest: %s", st.Reason)
-	case st.Health != HealthOK && !strings.Contains(st.Reason, "history") &&
+	case st.Health != HealthOK &&
 		(st.Health != HealthDegraded || m.release(st.Release).Worker == ""):
 		m.violate("at rest the app is %s: %s", st.Health, st.Reason)
 	case len(st.Generations) != 1:

@@ -41,6 +41,7 @@ type Supervisor struct {
 	lastStatus               string // newest text given to Options.Say
 
 	journal      journal
+	recorder     recorder
 	store        descriptorStore
 	listeners    listenerSet
 	flags        drainFlags
@@ -73,6 +74,7 @@ func New(opt Options) *Supervisor {
 		generations: make(map[int]*generation), next: 1,
 	}
 	s.journal = journal{core: s.core, owner: s}
+	s.recorder = recorder{core: s.core, owner: s}
 	s.store = newDescriptorStore(s)
 	s.listeners = newListenerSet(s)
 	s.flags = drainFlags{core: s.core, owner: s}
@@ -247,6 +249,7 @@ func (s *Supervisor) look() {
 	s.liveness.check()
 	s.recycling.check()
 	s.scheduling.check()
+	s.recorder.check()
 	s.flags.updateAll()
 	s.counts.fold()
 	s.wake()

@@ -76,6 +76,24 @@ func TestASwitchOnAFullDiskIsRefused(t *testing.T) {
 	a.Lossless(requests)
 }
 
+func TestAChangeOnAFullDiskIsInTheHistoryOnceThereIsRoom(t *testing.T) {
+	t.Parallel()
+	a := onDisk(t)
+	ballast := a.Path("state", "ballast")
+	fill(t, ballast)
+	a.Command("switch", "r2").Want(1).Says("no space left on device")
+	if st := a.Status(); st.Health != "degraded" {
+		t.Errorf("with a full disk the status is %+v", st)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the app is well again", func() bool { return a.Status().Health == "ok" })
+	if history := a.Command("history").Want(0).Text(); strings.Count(history, "aborted") != 1 {
+		t.Errorf("the history is\n%s", history)
+	}
+}
+
 func TestAWorkerMissingInTheStateFileIsAdopted(t *testing.T) {
 	t.Parallel()
 	a := onDisk(t)
