@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"superctl/plain"
 	"superctl/proc"
 )
 
@@ -107,7 +108,7 @@ func command(pid int) string {
 	if err != nil {
 		return "a process"
 	}
-	return name
+	return plain.Name(name)
 }
 
 // kernelThread reports whether a process is a kernel thread, or has ended.

@@ -53,6 +53,26 @@ func (s *Store) alias(name string) string {
 	return filepath.Base(target)
 }
 
+// dangles reports whether a path is a link that leads nowhere.
+func (s *Store) dangles(path string) bool {
+	link, err := os.Lstat(path)
+	_, errTarget := os.Stat(path)
+	return err == nil && link.Mode().Type() == fs.ModeSymlink && errors.Is(errTarget, fs.ErrNotExist)
+}
+
+// linkText describes a link in the place of a release.
+func (s *Store) linkText(r Release) string {
+	path := filepath.Join(s.Dir, r.Name)
+	if r.Path != path {
+		return fmt.Sprintf("it is a link to %s, not a directory", plain.Name(r.Path))
+	}
+	target, err := os.Readlink(path)
+	if err != nil {
+		return "it is a link, not a directory"
+	}
+	return fmt.Sprintf("it is a link to %s, which cannot be reached", plain.Name(target))
+}
+
 // named returns the release of a list that has a name, or that a link of this name leads to.
 func (s *Store) named(list []Release, name string) (Release, bool) {
 	if r, ok := byName(list, name); ok || name == "" || isWord(name) || strings.ContainsRune(name, filepath.Separator) {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/beneath"
+	"superctl/plain"
 )
 
 // Suffixes of hidden directories that are not releases: not yet, or no longer.
@@ -249,11 +250,11 @@ func (p *prune) reasons(list []Release, protected map[string]string, used uses) 
 		case pinned:
 			return pin.String()
 		case strings.HasPrefix(current.Path+"/", r.Path+"/"):
-			return fmt.Sprintf("%s leads to it", p.s.Current)
+			return fmt.Sprintf("%s leads to it", plain.Name(p.s.Current))
 		case p.isLink(r):
-			return fmt.Sprintf("it is a link to %s, not a directory", r.Path)
+			return p.s.linkText(r)
 		case linked[r.Path] != "":
-			return fmt.Sprintf("the link %s leads to it", linked[r.Path])
+			return fmt.Sprintf("the link %s leads to it", plain.Name(linked[r.Path]))
 		case used.by[r.Path] != "":
 			return used.by[r.Path]
 		}
@@ -282,7 +283,7 @@ func (p *prune) unsure(r Release) string {
 	case err != nil:
 		return fmt.Sprintf("whether something is mounted in it is unknown: %v", err)
 	case at != "":
-		return fmt.Sprintf("something is mounted at %s", at)
+		return fmt.Sprintf("something is mounted at %s", plain.Name(at))
 	}
 	if r.describes() || r.Virtualenv() != "" {
 		return ""

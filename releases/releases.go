@@ -144,6 +144,9 @@ func (s *Store) read(path string, seen order) Release {
 	case errors.Is(err, fs.ErrPermission):
 		r.Broken = fmt.Errorf("its directory cannot be read: the daemon's user needs r and x on %s", path)
 		return r
+	case err != nil && s.dangles(path):
+		r.Broken = errors.New(s.linkText(r))
+		return r
 	case err != nil:
 		r.Broken = fmt.Errorf("it cannot be reached: %w", err)
 		return r

@@ -226,9 +226,11 @@ func (pr printer) prune(app string, view *PruneView) {
 	}
 	pr.pruned(view, p)
 	if len(view.Leftovers) > 0 {
-		terminal.Prose(
-			pr.Stdout, "  leftovers of interrupted installs and prunes: %s", strings.Join(view.Leftovers, ", "),
-		)
+		var names []string
+		for _, name := range view.Leftovers {
+			names = append(names, plain.Name(name))
+		}
+		terminal.Prose(pr.Stdout, "  leftovers of interrupted installs and prunes: %s", strings.Join(names, ", "))
 	}
 	if n := len(view.Unseen); n > 0 {
 		how := "; run it as root to check whether they use a removed release"
@@ -252,11 +254,11 @@ func (pr printer) pruned(view *PruneView, p terminal.Palette) {
 	add := func(name, commit string, installed time.Time, size, fate string) {
 		commit = terminal.Dash(terminal.ShortCommit(commit))
 		entries = append(entries, entry{
-			installed, []string{name, commit, terminal.Age(pr.Now(), installed), size, fate},
+			installed, []string{plain.Name(name), commit, terminal.Age(pr.Now(), installed), size, fate},
 		})
 	}
 	for _, r := range view.Kept {
-		add(r.Name, r.Commit, r.Installed, "", "kept: "+r.Why)
+		add(r.Name, r.Commit, r.Installed, "", "kept: "+plain.Line(r.Why))
 	}
 	goes := "removed"
 	if view.DryRun {

@@ -210,14 +210,14 @@ func (v *ReleaseView) stateText(p terminal.Palette) string {
 	if v.Pinned {
 		text = strings.TrimPrefix(text+", pinned", ", ")
 		if v.Note != "" {
-			text += " (" + v.Note + ")"
+			text += " (" + plain.Line(v.Note) + ")"
 		}
 	}
 	switch {
 	case v.Broken != "":
-		text += ": " + v.Broken
+		text += ": " + plain.Line(v.Broken)
 	case v.NotLatest != "" && v.State == "":
-		text = strings.TrimPrefix(text+", not latest: "+v.NotLatest, ", ")
+		text = strings.TrimPrefix(text+", not latest: "+plain.Line(v.NotLatest), ", ")
 	}
 	return text
 }
