@@ -182,12 +182,12 @@ func (p *prune) decide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	whole := 0
+	whole := make(map[string]bool) // by path: links to one release are one
 	for i, r := range list {
 		why := reasons(r)
 		if p.opt.Check(r) == nil {
-			whole++
-			if why == "" && whole <= p.opt.Keep {
+			whole[r.Path] = true
+			if why == "" && len(whole) <= p.opt.Keep {
 				why = fmt.Sprintf("one of the %d newest", p.opt.Keep)
 			}
 		} else if why == "" && i < p.opt.Keep { // it does not take the place of an intact one

@@ -473,3 +473,25 @@ func TestAReleaseThatAnotherToolIsCopyingIsNotPruned(t *testing.T) {
 		})
 	}
 }
+
+func TestLinksToOneReleaseCountAsOneOfTheNewest(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "app")
+	write(t, filepath.Join(outside, "REVISION"), commit)
+	for name, target := range map[string]string{"a release of the store": "r3", "a directory outside of it": outside} {
+		t.Run(name, func(t *testing.T) {
+			s := whole(t, "r1", "r2", "r3")
+			for _, link := range []string{"a", "b", "c"} {
+				must(t, os.Symlink(target, filepath.Join(s.Dir, link)))
+			}
+			_, err := s.Prune(t.Context(), options(2))
+			must(t, err)
+			want := "a b c r2 r3"
+			if target == outside {
+				want = "a b c r3"
+			}
+			if got := left(t, s); got != want {
+				t.Errorf("left %s, want %s", got, want)
+			}
+		})
+	}
+}
