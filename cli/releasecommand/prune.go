@@ -189,6 +189,9 @@ func protected(ctx context.Context, conf *config.Config, store *releases.Store) 
 // rollbackTarget is why a prune keeps the previous release.
 const rollbackTarget = "previous, the target of a rollback"
 
+// scheduled is, with its name, the scheduled command for which a release is kept.
+const scheduled = "runs the scheduled command "
+
 // addStatus adds the releases that a running daemon needs.
 func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 	for i := range st.Generations {
@@ -196,7 +199,7 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 	}
 	for i := range st.Cron {
 		for _, r := range st.Cron[i].Running {
-			all[r.Release] = "runs the scheduled command " + r.Name
+			all[r.Release] = scheduled + r.Name
 		}
 	}
 	all[st.Previous], all[st.Release] = rollbackTarget, "live"

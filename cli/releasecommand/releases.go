@@ -44,6 +44,8 @@ type ReleaseView struct {
 	Note      string    `json:"note,omitempty"` // of the pin
 	Broken    string    `json:"broken,omitempty"`
 	NotLatest string    `json:"not_latest,omitempty"` // why latest skips it
+	SameAs    string    `json:"same_as,omitempty"`    // the release above whose directory it is, too
+	Cron      string    `json:"cron,omitempty"`       // the scheduled command that runs from it
 }
 
 // sizeTime limits how long the sizes of releases are counted.
@@ -105,8 +107,13 @@ func ViewReleases(conf *config.Config) ([]ReleaseView, error) {
 	counting, cancel := context.WithTimeout(context.Background(), sizeTime)
 	defer cancel()
 	views := make([]ReleaseView, 0, len(list))
+	first := make(map[string]string) // path -> the first release of this list that leads there
 	for i := range list {
 		v := viewRelease(&list[i], stateOf(&st, list[i].Name))
+		if v.SameAs = first[v.Path]; v.SameAs == "" {
+			first[v.Path] = v.Name
+		}
+		v.Cron = scheduledFrom(&st, v.Name)
 		pin, pinned := pins[v.Name]
 		v.Pinned, v.Note = pinned, pin.Note
 		v.check(counting, &list[i], releases.CheckOptions{NoVirtualenv: !conf.Virtualenv})
@@ -166,6 +173,18 @@ func stateOf(st *api.Status, name string) string {
 	return ""
 }
 
+// scheduledFrom returns the name of a scheduled command that runs from a release, or "".
+func scheduledFrom(st *api.Status, release string) string {
+	for i := range st.Cron {
+		for _, run := range st.Cron[i].Running {
+			if run.Release == release {
+				return run.Name
+			}
+		}
+	}
+	return ""
+}
+
 func (pr printer) releases(cc *cli.Context, conf *config.Config, views []ReleaseView) error {
 	if len(views) == 0 {
 		terminal.Prose(
@@ -206,6 +225,11 @@ func (v *ReleaseView) stateText(p terminal.Palette) string {
 		text = p.Red(text)
 	case text == "live":
 		text = p.Green(text)
+	}
+	for _, more := range []struct{ says, name string }{{scheduled, v.Cron}, {"the same directory as ", v.SameAs}} {
+		if more.name != "" {
+			text = strings.TrimPrefix(text+", "+more.says+plain.Name(more.name), ", ")
+		}
 	}
 	if v.Pinned {
 		text = strings.TrimPrefix(text+", pinned", ", ")

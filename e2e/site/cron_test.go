@@ -166,3 +166,25 @@ func cronOf(a *harness.App, name string) api.CronStatus {
 	a.Fatalf("no scheduled command %s", name)
 	return api.CronStatus{}
 }
+
+func TestAReleaseThatAScheduledCommandRunsFromIsMarkedAndKept(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t, run, harness.Options{More: "[cron.report]\nschedule = \"*-*-01 03:00\"\ncommand = \"sleep 600\"\n"})
+	a.Releases("r1", "r2", "r3")
+	a.Start("r1")
+	report := a.Begin("cron", "run", "report")
+	harness.Eventually(t, "the report runs", func() bool { return len(cronOf(a, "report").Running) > 0 })
+	a.Command("switch", "r2").Want(0)
+	a.Command("switch", "r3").Want(0)
+	harness.Eventually(t, "the workers of r1 are gone", func() bool { return len(a.Status().Generations) == 1 })
+	for _, command := range [][]string{{"releases"}, {"prune", "--keep", "1"}} {
+		lines := strings.Split(a.Command(command...).Want(0).Text(), "\n")
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.HasPrefix(strings.TrimSpace(line), "r1 ") && strings.HasSuffix(line, "runs the scheduled command report")
+		}) {
+			t.Errorf("%s: %s", command[0], strings.Join(lines, "\n"))
+		}
+	}
+	report.Interrupt()
+	report.Wait()
+}
