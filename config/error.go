@@ -87,7 +87,7 @@ func (p *problems) decode(data []byte, f *file) {
 	switch {
 	case errors.As(err, &one):
 		line, column := one.Position()
-		p.list = append(p.list, &Error{p.file, line, column, form(data, line, plain(one, keyBefore(data, line, column)))})
+		p.list = append(p.list, &Error{p.file, line, column, form(data, line, column, plain(one, keyBefore(data, line, column)))})
 	case err != nil:
 		p.list = append(p.list, &Error{File: p.file, Msg: err.Error()})
 	}

@@ -2,9 +2,12 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 var (
@@ -15,7 +18,13 @@ var (
 
 // form returns what is wrong with a line, from the decoder's message. It contains no part of a
 // value, which may be a secret.
-func form(data []byte, line int, msg string) string {
+func form(data []byte, line, column int, msg string) string {
+	if strings.HasPrefix(msg, "invalid UTF-8") {
+		return "a character is not UTF-8: save the file as UTF-8"
+	}
+	if r := at(data, line, column); r > unicode.MaxASCII && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)) {
+		return fmt.Sprintf("there is an invisible character, %U, as in text copied from a web page: replace it by a blank", r)
+	}
 	switch {
 	case strings.Contains(msg, "start of value"), strings.Contains(msg, "must be quoted"),
 		strings.HasPrefix(msg, "incomplete"):
@@ -30,6 +39,16 @@ func form(data []byte, line int, msg string) string {
 		return `invalid escape in a string: write \\ for a backslash, or put the string in single quotes`
 	}
 	return character.ReplaceAllString(msg, "")
+}
+
+// at returns the character at a place, or utf8.RuneError.
+func at(data []byte, line, column int) rune {
+	lines := bytes.Split(data, []byte("\n"))
+	if line < 1 || line > len(lines) || column < 1 || column > len(lines[line-1]) {
+		return utf8.RuneError
+	}
+	r, _ := utf8.DecodeRune(lines[line-1][column-1:])
+	return r
 }
 
 // badValue returns what a key takes if its value is not valid TOML: most often a string without

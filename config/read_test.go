@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,23 @@ func TestAnUnreadableConfigIsRefused(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
 		})
+	}
+}
+
+func TestWhatAnEditorOrAWebPageHasPutIntoTheConfigIsNamed(t *testing.T) {
+	const blank = "there is an invisible character, %s, as in text copied from a web page: replace it by a blank"
+	for text, want := range map[string]string{
+		"env = {A = \"caf\xe9\"}":  "1:16: a character is not UTF-8: save the file as UTF-8",
+		"# caf\xe9\n":              "1:6: a character is not UTF-8: save the file as UTF-8",
+		"app\u00a0= \"shop\"":      "1:4: " + fmt.Sprintf(blank, "U+00A0"),
+		"\u00a0app = \"shop\"":     "1:1: " + fmt.Sprintf(blank, "U+00A0"),
+		"app =\u00a0\"shop\"":      "1:6: " + fmt.Sprintf(blank, "U+00A0"),
+		"app = \"shop\"\u200b":     "1:13: " + fmt.Sprintf(blank, "U+200B"),
+		"app = \"a\u00a0b\" \"c\"": "1:14: something follows the value on its line: a string is in one pair of quotes, a comment begins with #",
+	} {
+		if _, err := read(text); err == nil || err.Error() != "shop.toml:"+want {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
 	}
 }
 
