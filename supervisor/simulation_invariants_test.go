@@ -274,7 +274,7 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 		allowed = numbersOf(mt.page.listeners()[a.name])
 	}
 	for l, r := range s.listeners.remnants { // its gate cannot be set
-		if l.gate == Gate(g) {
+		if f := frontOf(l.gate); f != nil && f.Gate == Gate(g) {
 			allowed = append(allowed, numbersOf(r.of.listeners()[a.name])...)
 		}
 	}
