@@ -65,7 +65,9 @@ func guardedWith(t *testing.T, process, command, address, probation, fault strin
 
 // visit sends 20 requests a second, as users do who come with nginx or by themselves.
 func visit(a *harness.App) *load.Run {
-	return a.Load(load.Config{Clients: 8, Rate: 20, KeepAlive: true, FreshClients: 4, Shapes: []load.Shape{load.Get("/")}})
+	return a.Load(load.Config{
+		Clients: 8, Rate: 20, KeepAlive: true, FreshClients: 4, MaxDuration: 2 * time.Hour, Shapes: []load.Shape{load.Get("/")},
+	})
 }
 
 func TestAReleaseThatFailsForHalfOfItsUsersIsTakenBack(t *testing.T) {
