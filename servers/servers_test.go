@@ -97,6 +97,8 @@ func TestAnOptionThatBreaksASwitchIsAProblem(t *testing.T) {
 		{"uwsgi --reuse-port", "past the gate"},
 		{"uwsgi --http :80", "past the gate"},
 		{"uwsgi --worker-reload-mercy 60", "longer than drain"},
+		{"uwsgi --processes two", "--processes two: write a number of 1 or more: with 0 uWSGI starts no worker, and it takes a word for 0"},
+		{"uwsgi -p 0", "-p 0: write a number of 1 or more"},
 		{"hypercorn --bind 0.0.0.0:80 a", "take out --bind 0.0.0.0:80: superctl hands it"},
 		{"hypercorn -b fd://9 a", "take out -b fd://9"},
 		{"hypercorn --quic-bind :443 a", "past the gate"},

@@ -18,6 +18,7 @@ func (c *command) uwsgi() {
 	c.environment("UWSGI_")
 	c.uwsgiFiles()
 	c.refuse(uwsgiRefused())
+	c.uwsgiProcesses()
 	c.uwsgiTimers()
 	c.uwsgiStats()
 	c.uwsgiSockets()
@@ -50,6 +51,19 @@ func uwsgiRefused() []rule {
 			[]string{"--fastcgi-socket", "--scgi-socket", "--puwsgi-socket"},
 			"superctl can check http and uwsgi sockets only",
 		},
+	}
+}
+
+// uwsgiProcesses refuses a number of processes that uWSGI takes for 0.
+func (c *command) uwsgiProcesses() {
+	for _, g := range c.all("-p", "--processes", "--workers") {
+		if g.value == "" || strings.ContainsAny(g.value, "%$@") { // it may expand to a number
+			continue
+		}
+		// 2.0.30, measured: with "two" its master starts no worker, and requests wait.
+		if n, err := strconv.Atoi(g.value); err != nil || n < 1 {
+			c.problem("%s: %s %s: write a number of 1 or more: with 0 uWSGI starts no worker, and it takes a word for 0", c.where(g), g.option, g.value)
+		}
 	}
 }
 
