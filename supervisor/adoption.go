@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"superctl/plain"
-
-	"go.uber.org/zap"
 )
 
 // adoption finishes or undoes the change that the end of the last daemon has interrupted.
@@ -126,25 +124,15 @@ func (a adoption) comeFrom(was *ChangeStatus) {
 // it can be gone back to. Those that had to stop for their successors are started by a revert.
 func (g *generation) replaceEnded() {
 	for _, in := range g.instances {
-		if in.w != nil || len(in.proc.Listen) == 0 || g.held || g.sharedGate(in.proc) {
-			continue
+		if in.w == nil && len(in.proc.Listen) > 0 && !g.held && !g.sharedGate(in.proc) {
+			in.start()
 		}
-		if err := in.open(); err != nil {
-			g.owner.log.Error("open listener", append(in.fields(), zap.Error(err))...)
-			continue
-		}
-		in.start()
 	}
 }
 
 // startWorkers starts the workers of the target that have ended while no daemon ran.
 func (a adoption) startWorkers() {
 	for _, in := range a.to.instances {
-		if a.to.laned(in.proc) && in.w == nil {
-			if err := in.open(); err != nil {
-				a.owner.log.Error("open listener", append(in.fields(), zap.Error(err))...)
-			}
-		}
 		if (len(in.proc.Listen) > 0 || a.kind == Restart) && !a.owner.demand.paused[in.proc.Name] {
 			in.start()
 		}

@@ -139,16 +139,11 @@ func (in *instance) open() error {
 	return nil
 }
 
-// reopens reports whether an instance may open listeners anew when its worker starts, because those that
-// an earlier daemon has given it are lost: no worker has them any more. The live generation gets a
-// successor instead (see renew).
-func (g *generation) reopens(in *instance) bool {
-	if g.laned(in.proc) {
-		return len(in.own) == 0
-	}
-	return g.state == Standby && !g.held && !g.sharedGate(in.proc) && !slices.ContainsFunc(g.instances, func(other *instance) bool {
-		return other.w != nil && len(other.proc.Listen) > 0
-	})
+// reopens reports whether an instance opens anew, when its worker starts, what this daemon does not hold of
+// the listeners that an earlier one has given it. All else of the live generation gets a successor instead
+// (see renew).
+func (g *generation) reopens(p *Process) bool {
+	return g.laned(p) || g.state == Standby && !g.held && !g.sharedGate(p)
 }
 
 func newListenerError(name string) error {

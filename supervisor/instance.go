@@ -140,7 +140,7 @@ func (in *instance) spawn() {
 	in.born = time.Now()
 	in.owner.flags.open(in)
 	err := in.openOutput()
-	if err == nil && in.gen.reopens(in) {
+	if err == nil && in.gen.reopens(in.proc) {
 		err = in.open()
 	}
 	var spec worker.Spec

@@ -253,3 +253,38 @@ func TestTheWayBackIsWholeAgainAfterItsWorkersEndedWithTheDaemon(t *testing.T) {
 		})
 	}
 }
+
+func TestAProcessOfTheWayBackIsWholeAgainWhileAnotherServes(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		admin := w.newGate("admin")
+		w.plan = func(p Plan) Plan {
+			second := p.Processes[0]
+			second.Name, second.Listen, second.Health = "admin", []string{"admin"}, nil
+			p.Processes = append(p.Processes, second)
+			return p
+		}
+		w.options = func(o *Options) { o.Gates = append(o.Gates, admin) }
+		w.releases["r1"], w.releases["bad"] = behaviour{closed: true, only: "web"}, behaviour{exitAfter: 8 * time.Second, only: "web"}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		leaveOnProbation(s, stop, "bad")
+		time.AfterFunc(time.Second, func() {
+			for _, p := range w.processes() {
+				if p.spec.Release == "r1" && p.spec.Process == "web" {
+					p.die(worker.Exit{Known: true, Signal: syscall.SIGKILL})
+				}
+			}
+		})
+		w.options = func(o *Options) {
+			o.Gates = append(o.Gates, admin.next())
+			o.Inherited, o.Handed = nil, nil
+		}
+		s, stop = w.supervisor(dir)
+		defer stop()
+		time.Sleep(time.Minute)
+		if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
+			t.Errorf("%s is live, %s: %s", st.Release, st.Health, st.Reason)
+		}
+	})
+}
