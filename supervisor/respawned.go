@@ -48,7 +48,7 @@ func (rc *recovery) adoptFound(st *state, g *generation, ws *workerState, found 
 			Process: f.Process, Instance: f.Instance, State: InstanceStarting, Since: time.Now(),
 			Restarts: ws.Restarts + 1,
 			PID:      f.PID, StartTime: f.Start, Tag: f.Tag,
-			Output: rc.outputOf(f, ws.Output), Flag: rc.flagOf(f), Scratch: ws.Scratch,
+			Output: rc.outputOf(f, ws.Output), Own: ws.Own, Flag: rc.flagOf(f), Scratch: ws.Scratch,
 			Notified: true, // it may have said so to the daemon that has started it, and says it once
 		}
 		w, err := rc.os.adopt(now, -1)
@@ -69,10 +69,10 @@ func (rc *recovery) adoptFound(st *state, g *generation, ws *workerState, found 
 }
 
 // learnListeners adds the listeners that a found worker was given to those of the state file, which
-// may lack them as it lacks the worker. They are looked for among its sockets later.
+// may lack them as it lacks the worker. adoptListeners looks for them among its sockets. A worker of an
+// earlier version does not say what it was given: it has those of its place then.
 func (rc *recovery) learnListeners(st *state, g *generation, ws *workerState, given map[string]uint64) {
 	p := g.process(ws.Process)
-	ws.Own = nil
 	for _, name := range p.Listen {
 		inode, number := given[name], g.id
 		key, known := rc.owner.listeners.keyOf(g.gates[name])
@@ -90,7 +90,7 @@ func (rc *recovery) learnListeners(st *state, g *generation, ws *workerState, gi
 	}
 }
 
-// put is m with one entry more.
+// put returns m with one more entry.
 func put[V any](m map[string]V, key string, value V) map[string]V {
 	if m == nil {
 		m = make(map[string]V)
@@ -99,8 +99,8 @@ func put[V any](m map[string]V, key string, value V) map[string]V {
 	return m
 }
 
-// withoutMember is a gate's members without one that was closed: the last one has its place then, as
-// in the kernel's group.
+// withoutMember returns a gate's members without one that was closed. As in the kernel's group, the last
+// one then has its place.
 func withoutMember(list []memberState, number int) []memberState {
 	i := slices.IndexFunc(list, func(m memberState) bool { return m.Gen == number })
 	if i < 0 {

@@ -190,8 +190,8 @@ func TestTheListenersOfAFoundWorkerAreThoseThatItWasGiven(t *testing.T) {
 			map[string]int{"web": own},
 			[]memberState{first[2], first[1], {Gen: own, Inode: 14, Users: []int{web}}},
 		},
-		"by a daemon that did not say": {nil, nil, first},
-		"of another name":              {map[string]uint64{"admin": 14}, nil, first},
+		"by a daemon that did not say": {nil, map[string]int{"web": own}, first},
+		"of another name":              {map[string]uint64{"admin": 14}, map[string]int{"web": own}, first},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -201,7 +201,7 @@ func TestTheListenersOfAFoundWorkerAreThoseThatItWasGiven(t *testing.T) {
 				plan: Plan{Processes: []Process{{Name: "web", Strategy: Rolling, Listen: []string{"web"}}}},
 			}
 			st := state{Listeners: map[string][]memberState{"web": slices.Clone(first)}}
-			ws := workerState{Process: "web", Own: map[string]int{"web": 99}}
+			ws := workerState{Process: "web", Own: map[string]int{"web": own}}
 			newRecovery(s).learnListeners(&st, g, &ws, c.given)
 			if !reflect.DeepEqual(st.Listeners["web"], c.want) || !maps.Equal(ws.Own, c.own) {
 				t.Errorf("listeners %+v, its own %v", st.Listeners["web"], ws.Own)
