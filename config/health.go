@@ -88,13 +88,9 @@ func (l *checkLoader) all(key string, h *healthTable) (list []health.Check) {
 			}
 			c.Host, c.Scheme = cmp.Or(c.Host, h.Host), cmp.Or(c.Scheme, h.Scheme)
 			c.Protocol = cmp.Or(c.Protocol, h.Protocol)
-			headers := maps.Clone(h.Headers)
-			for name, value := range c.Headers {
-				if headers == nil {
-					headers = make(map[string]string)
-				}
-				headers[name] = value
-			}
+			headers := make(map[string]string)
+			maps.Copy(headers, h.Headers)
+			maps.Copy(headers, c.Headers)
 			c.Headers = headers
 		}
 		c.Timeout = cmp.Or(c.Timeout, h.Timeout)

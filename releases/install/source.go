@@ -55,15 +55,7 @@ func (e *SourceError) Unwrap() error { return e.error }
 func (o *Options) sources(word string) (file, signature source, err error) {
 	scheme, _, isURL := strings.Cut(word, "://")
 	if !isURL {
-		path, err := filepath.Abs(word)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: the current directory does not exist any more: write the whole path", word)
-		}
-		whole := withoutDelta(path)
-		if path != whole {
-			return deltaFile{localFile(path), o.Store.Dir}, localFile(whole + bundle.SignatureSuffix), err
-		}
-		return localFile(path), localFile(path + bundle.SignatureSuffix), err
+		return o.localSources(word)
 	}
 	u, err := url.Parse(word)
 	if err != nil {
@@ -94,6 +86,18 @@ func (o *Options) sources(word string) (file, signature source, err error) {
 	return nil, nil, &SourceError{fmt.Errorf("unknown scheme %s://: a bundle is a file, "+
 		"or comes from https:// or s3://BUCKET/KEY",
 		scheme)}
+}
+
+// localSources returns the bundle and its signature on this machine.
+func (o *Options) localSources(word string) (file, signature source, err error) {
+	path, err := filepath.Abs(word)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: the current directory does not exist any more: write the whole path", word)
+	}
+	if whole := withoutDelta(path); whole != path {
+		return deltaFile{localFile(path), o.Store.Dir}, localFile(whole + bundle.SignatureSuffix), nil
+	}
+	return localFile(path), localFile(path + bundle.SignatureSuffix), nil
 }
 
 // signatureURL returns the URL of the signature of a bundle.
