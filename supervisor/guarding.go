@@ -230,9 +230,6 @@ func (g *guarded) begin() {
 	}
 }
 
-// spanNow is the durations of both releases as of the last look.
-func (g *guarded) spanNow() span { return span{old: g.before.Durations, new: g.now.Durations} }
-
 // look takes the counts of one second.
 func (gd *guarding) look() error {
 	counts := gd.owner.counts.lookAtAll()
@@ -245,7 +242,6 @@ func (gd *guarding) look() error {
 		switch g.second(before, now, counts.whole) {
 		case guard.Compare:
 			gd.tell(g.sentence(gd.from) + ": compared with " + gd.from.plan.Release.Name)
-			g.compared = g.spanNow()
 		case guard.Worse:
 			g.verdict = api.Worse
 			if !g.warn {
@@ -255,9 +251,6 @@ func (gd *guarding) look() error {
 		case guard.Release:
 			gd.tell(g.title() + ": no difference")
 		case guard.Continue:
-			if !g.watch.Facts().Compared {
-				g.compared = g.spanNow() // the comparison waits for a gate
-			}
 		}
 	}
 	_ = gd.owner.do(gd.arrange)
@@ -267,6 +260,9 @@ func (gd *guarding) look() error {
 // second adds the counts of one second to those that are judged. Without counts time passes all the
 // same: a comparison must end.
 func (g *guarded) second(before, now *requests.Counts, whole bool) guard.Action {
+	if !g.watch.Facts().Compared { // no comparison has begun, or it waits for a gate
+		g.compared = span{old: g.before.Durations, new: g.now.Durations}
+	}
 	var second guard.Second
 	if whole && before != nil && now != nil {
 		second = guard.Second{
