@@ -44,13 +44,8 @@ func (a adoption) perform() error {
 	if err := a.scaling().fit(a.to); err != nil {
 		return err
 	}
-	if was != nil && was.Step == stepRevert && a.from != nil {
-		switch target {
-		case a.to.id:
-			return a.undo().revert(errRevertInterrupted)
-		case a.from.id: // the gates had turned back
-			return a.finishRevert()
-		}
+	if was != nil && was.Step == stepRevert && a.from != nil && (target == a.to.id || target == a.from.id) {
+		return a.goOnReverting(target)
 	}
 	if err := a.resume(was); err != nil {
 		return a.revertIfPossible(err)
@@ -62,6 +57,14 @@ func (a adoption) perform() error {
 		a.hooks().after()
 	}
 	return nil
+}
+
+// goOnReverting ends a revert that the end of the last daemon has interrupted.
+func (a adoption) goOnReverting(target int) error {
+	if target == a.from.id { // the gates had turned back
+		return a.finishRevert()
+	}
+	return a.undo().revert(errRevertInterrupted)
 }
 
 // revertIfPossible reverts a change that has failed, when there is a generation to go back to.

@@ -128,10 +128,8 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 			}
 			shown[w] = true
 		}
-		for _, step := range o.Steps {
-			for i := 0; output && i < len(step.Output); i++ {
-				t.Row("", "  "+p.Dim(step.Name+" |")+" "+step.Output[i])
-			}
+		if output {
+			outputRows(&t, p, &o)
 		}
 	}
 	t.DropEmpty()
@@ -139,6 +137,15 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 	t.Write(out, "")
 	_, err := pr.Stdout.Write(out.Bytes())
 	return err
+}
+
+// outputRows adds what the commands of a change have written.
+func outputRows(t *terminal.Table, p terminal.Palette, o *api.Outcome) {
+	for _, step := range o.Steps {
+		for _, line := range step.Output {
+			t.Row("", "  "+p.Dim(step.Name+" |")+" "+line)
+		}
+	}
 }
 
 // byWhom returns who requested a change, and the run that it belonged to.
