@@ -88,11 +88,11 @@ func Seconds(s float64) string {
 	}
 }
 
-// clocks is how much the clocks of two hosts may differ.
-const clocks = time.Minute
+// clockSkew is how much the clocks of two hosts may differ.
+const clockSkew = time.Minute
 
 // IsAhead reports whether a time that has passed is later than now: the clock was set back since.
-func IsAhead(now, then time.Time) bool { return then.Sub(now) > clocks }
+func IsAhead(now, then time.Time) bool { return then.Sub(now) > clockSkew }
 
 // Age formats how long before now a time was, such as 5 min ago; "-" for the zero time.
 func Age(now, then time.Time) string {
