@@ -10,12 +10,11 @@ import (
 	"sync"
 	"time"
 
-	"superctl/plain"
-
 	"go.uber.org/zap"
 
 	"superctl/api"
 	"superctl/config"
+	"superctl/plain"
 	"superctl/releases"
 	"superctl/releases/assets"
 	"superctl/supervisor"

@@ -9,10 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"superctl/plain"
-
 	"superctl/api"
 	"superctl/load"
+	"superctl/plain"
 )
 
 // How long the load runs without changes: at first, as the baseline, and between two changes.

@@ -6,9 +6,9 @@ import (
 	"regexp"
 	"strings"
 
-	"superctl/plain"
-
 	"github.com/pelletier/go-toml/v2"
+
+	"superctl/plain"
 )
 
 // requirement matches the start of a line of requirements.txt or of a dependency (PEP 508).

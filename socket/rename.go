@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"time"
 
-	"superctl/plain"
-
 	"golang.org/x/sys/unix"
+
+	"superctl/plain"
 )
 
 // rename is the gate for unix sockets. Each generation has its own listener at PATH.gN, and the

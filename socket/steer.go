@@ -7,9 +7,9 @@ import (
 	"slices"
 	"sync"
 
-	"superctl/plain"
-
 	"golang.org/x/sys/unix"
+
+	"superctl/plain"
 )
 
 const (

@@ -7,9 +7,9 @@ import (
 	"maps"
 	"time"
 
-	"superctl/plain"
-
 	"go.uber.org/zap"
+
+	"superctl/plain"
 )
 
 // holding replaces a generation that must not run side by side with its successor (DESIGN 7,

@@ -6,9 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"superctl/plain"
-
 	"superctl/api"
+	"superctl/plain"
 	"superctl/supervisor/guard"
 	"superctl/supervisor/requests"
 )

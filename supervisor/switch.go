@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"superctl/plain"
-
 	"superctl/api"
+	"superctl/plain"
 )
 
 // The steps of a change, in order (DESIGN 6).

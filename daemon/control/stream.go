@@ -8,9 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"superctl/plain"
-
 	"superctl/api"
+	"superctl/plain"
 )
 
 func (h handler) change(w http.ResponseWriter, r *http.Request) {

@@ -11,10 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"superctl/plain"
-
 	"golang.org/x/sys/unix"
 
+	"superctl/plain"
 	"superctl/proc"
 	"superctl/supervisor/worker/starter"
 )

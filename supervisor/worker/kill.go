@@ -8,10 +8,9 @@ import (
 	"syscall"
 	"time"
 
-	"superctl/plain"
-
 	"golang.org/x/sys/unix"
 
+	"superctl/plain"
 	"superctl/proc"
 	"superctl/supervisor/cgroup"
 )
