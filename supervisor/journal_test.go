@@ -122,7 +122,7 @@ func TestAnAdoptedWorkerHasNoMoreTimeAfterTheClockWasSetBack(t *testing.T) {
 		{Since: ahead.Round(0), Workers: []workerState{{Since: ahead.Round(0)}}},
 		{Since: before.Round(0), Workers: []workerState{{Since: before.Round(0)}}},
 	}}
-	st.measure(now)
+	st.onMonotonicClock(now)
 	for i, want := range []time.Duration{0, time.Minute} {
 		g := st.Generations[i]
 		for _, since := range []time.Time{g.Since, g.Workers[0].Since} {

@@ -220,23 +220,24 @@ func readState(dir, app string) (state, error) {
 	if why := st.nonsense(); why != "" {
 		return unreadable("is invalid: " + why)
 	}
-	st.measure(time.Now())
+	st.onMonotonicClock(time.Now())
 	return st, nil
 }
 
-// measure makes the times since when something lasts measure the time that passes from now on, whatever the
-// clock of the machine is set to. What has begun after now has begun now: the clock was set back.
-func (st *state) measure(now time.Time) {
-	passed := func(since *time.Time) {
+// onMonotonicClock gives the times since when something lasts a reading of the monotonic clock, which a file
+// does not keep: so it does not matter to what the clock of the machine is set later. A time after now
+// becomes now: the clock was set back.
+func (st *state) onMonotonicClock(now time.Time) {
+	convert := func(since *time.Time) {
 		if !since.IsZero() {
 			*since = now.Add(-max(0, now.Sub(*since)))
 		}
 	}
 	for i := range st.Generations {
 		g := &st.Generations[i]
-		passed(&g.Since)
+		convert(&g.Since)
 		for j := range g.Workers {
-			passed(&g.Workers[j].Since)
+			convert(&g.Workers[j].Since)
 		}
 	}
 }
