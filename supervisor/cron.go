@@ -324,7 +324,7 @@ func (sc *scheduling) recall(st *state) {
 }
 
 var (
-	errReplaced    = errors.New("the next run replaced it, as overlap says")
+	errReplaced    = errors.New(`the next run replaced it (overlap = "replace")`)
 	errDaemonEnded = errors.New("the daemon ended before it had recorded the end of the run; superctl cron run starts it again")
 	errRestarted   = errors.New("the daemon was restarted or upgraded while it ran; superctl cron run starts it again")
 	errLeftRun     = errors.New("its client hung up")
