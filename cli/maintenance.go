@@ -67,15 +67,15 @@ func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) erro
 	if err != nil {
 		return err
 	}
-	for _, text := range doubtsAbout(page.Allow, conf.Listen) {
+	for _, text := range allowWarnings(page.Allow, conf.Listen) {
 		terminal.Prose(c.Stderr, "%s %s", terminal.PaletteFor(c.Stderr).Yellow("warning:"), text)
 	}
 	return nil
 }
 
-// doubtsAbout says which networks match no client or all of them: behind a proxy of this host every client has
-// the proxy's address, and an IPv4 listener has no IPv6 clients.
-func doubtsAbout(allow []netip.Prefix, listen []config.Listen) (texts []string) {
+// allowWarnings returns a warning for each network that matches no client or all of them: behind a proxy
+// of this host every client has the proxy's address, and an IPv4 listener has no IPv6 clients.
+func allowWarnings(allow []netip.Prefix, listen []config.Listen) (texts []string) {
 	const nginx = "Behind nginx each connection comes from nginx"
 	const advice = "let nginx choose (docs/maintenance.md)"
 	proxied := !slices.ContainsFunc(listen, reachedDirectly)

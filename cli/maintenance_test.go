@@ -44,7 +44,7 @@ listen = ["web"]
 		for text := range strings.FieldsSeq(c.allow) {
 			allow = append(allow, netip.MustParsePrefix(text))
 		}
-		got := doubtsAbout(allow, conf.Listen)
+		got := allowWarnings(allow, conf.Listen)
 		if len(got) != len(c.says) {
 			t.Errorf("%s, %s: %q", c.listen, c.allow, got)
 			continue
