@@ -16,8 +16,8 @@ import (
 // programs of a virtualenv would find another path there than that of the release.
 const pathEnds = " \t\"'=:,;()[]{}<>|&`$*?\\"
 
-// IsWord reports whether a name is a word for a release on the command line, or for none.
-func IsWord(name string) bool {
+// isWord reports whether a name is a word for a release, or for none.
+func isWord(name string) bool {
 	return slices.Contains([]string{"latest", "live", "current", "previous", "none"}, name)
 }
 
@@ -25,7 +25,7 @@ func IsWord(name string) bool {
 // already is not asked for its name.
 func (r Release) unusableName() error {
 	const instead = "rename the directory: use letters, digits and . _ + - ~ @"
-	if IsWord(r.Name) {
+	if isWord(r.Name) {
 		return errors.New("its name is also the word for another release, as in superctl switch latest: rename the directory")
 	}
 	if !plain.IsLine(r.Name) || strings.ContainsRune(r.Name, '\t') {
@@ -75,7 +75,7 @@ func (s *Store) linkText(r Release) string {
 
 // named returns the release of a list that has a name, or that a link of this name leads to.
 func (s *Store) named(list []Release, name string) (Release, bool) {
-	if r, ok := byName(list, name); ok || name == "" || IsWord(name) || strings.ContainsRune(name, filepath.Separator) {
+	if r, ok := byName(list, name); ok || name == "" || isWord(name) || strings.ContainsRune(name, filepath.Separator) {
 		return r, ok
 	}
 	return byName(list, s.alias(name))

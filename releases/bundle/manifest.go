@@ -20,10 +20,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"superctl/plain"
-	"superctl/releases"
 )
 
 // Format is the version of the format that this package writes, and the newest one that it reads.
@@ -109,6 +109,11 @@ const (
 	hashLength     = 64
 )
 
+// reservedVersions are words that stand for a release on the command line.
+//
+//nolint:gochecknoglobals // a constant, which Go has no syntax for
+var reservedVersions = []string{"latest", "live", "current", "previous", "none"}
+
 // CheckName returns what is wrong with the name or the version of a bundle; what is "name" or
 // "version".
 func CheckName(what, text string) error {
@@ -116,7 +121,7 @@ func CheckName(what, text string) error {
 		return fmt.Errorf("%s %q: use letters, digits and . _ + -, at most 128, beginning with a letter or a digit",
 			what, text)
 	}
-	if what == "version" && releases.IsWord(text) {
+	if what == "version" && slices.Contains(reservedVersions, text) {
 		return fmt.Errorf("version %q: the word is reserved: choose another version", text)
 	}
 	return nil
