@@ -18,7 +18,7 @@ func (c *command) uwsgi() {
 	c.environment("UWSGI_")
 	c.uwsgiFiles()
 	c.refuse(uwsgiRefused())
-	c.uwsgiProcesses()
+	uwsgiProcesses(c)
 	c.uwsgiTimers()
 	c.uwsgiStats()
 	c.uwsgiSockets()
@@ -55,7 +55,7 @@ func uwsgiRefused() []rule {
 }
 
 // uwsgiProcesses refuses a number of processes that uWSGI takes for 0.
-func (c *command) uwsgiProcesses() {
+func uwsgiProcesses(c *command) {
 	for _, g := range c.all("-p", "--processes", "--workers") {
 		if g.value == "" || strings.ContainsAny(g.value, "%$@") { // it may expand to a number
 			continue
