@@ -56,7 +56,7 @@ func lookup(name string) (*user.User, error) {
 }
 
 // isID reports whether a name is the number of a user or group.
-func isID(name string) bool { _, err := strconv.ParseUint(name, 10, 31); return err == nil }
+func isID(name string) bool { _, err := strconv.ParseUint(name, 10, 32); return err == nil }
 
 // GroupNamed returns the number of a group, by its name or the number itself.
 func GroupNamed(name string) (int, error) {

@@ -44,7 +44,7 @@ func (a adoption) perform() error {
 	if err := a.scaling().fit(a.to); err != nil {
 		return err
 	}
-	if was != nil && was.Step == stepRevert && a.from != nil && (target == a.to.id || target == a.from.id) {
+	if a.reverts(was, target) {
 		return a.goOnReverting(target)
 	}
 	if err := a.resume(was); err != nil {
@@ -57,6 +57,11 @@ func (a adoption) perform() error {
 		a.hooks().after()
 	}
 	return nil
+}
+
+// reverts reports whether the interrupted change was being reverted, and both of its generations are there.
+func (a adoption) reverts(was *ChangeStatus, target int) bool {
+	return was != nil && was.Step == stepRevert && a.from != nil && (target == a.to.id || target == a.from.id)
 }
 
 // goOnReverting ends a revert that the end of the last daemon has interrupted.

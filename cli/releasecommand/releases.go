@@ -117,13 +117,18 @@ func ViewReleases(conf *config.Config) ([]ReleaseView, error) {
 		pin, pinned := pins[v.Name]
 		v.Pinned, v.Note = pinned, pin.Note
 		v.check(counting, &list[i], releases.CheckOptions{NoVirtualenv: !conf.Virtualenv})
-		if v.Bytes == 0 {
-			size := releases.DiskUse(counting, v.Path)
-			v.Bytes, v.Partial = size.Bytes, size.Partial
-		}
+		v.measure(counting)
 		views = append(views, v)
 	}
 	return views, nil
+}
+
+// measure counts the size of a release, unless that is known already.
+func (v *ReleaseView) measure(ctx context.Context) {
+	if v.Bytes == 0 {
+		size := releases.DiskUse(ctx, v.Path)
+		v.Bytes, v.Partial = size.Bytes, size.Partial
+	}
 }
 
 // check records why a release is broken, unless that is known already.
