@@ -31,7 +31,7 @@ func newController(t *testing.T) *controller {
 	c.env = []string{
 		"env", "LC_ALL=C.UTF-8", "USER=anna", "HOME=" + c.dir, "ANSIBLE_NOCOLOR=1", "ANSIBLE_PIPELINING=1",
 		"ANSIBLE_RETRY_FILES_ENABLED=0", "ANSIBLE_COLLECTIONS_PATH=" + tools.collections,
-		"ANSIBLE_SSH_ARGS=-o ControlMaster=auto -o ControlPersist=60s -o ControlPath=" + c.dir + "/%C -o ConnectTimeout=5 " +
+		"ANSIBLE_SSH_ARGS=-o ControlMaster=auto -o ControlPersist=60s -o ControlPath=" + c.dir + "/%n -o ConnectTimeout=5 " +
 			"-o ServerAliveInterval=2 -o ServerAliveCountMax=2",
 	}
 	// Two of the hosts, because a task takes a second of the processor on each.
