@@ -139,9 +139,8 @@ func (in *instance) open() error {
 	return nil
 }
 
-// reopens reports whether an instance opens anew, when its worker starts, what this daemon does not hold of
-// the listeners that an earlier one has given it. All else of the live generation gets a successor instead
-// (see renew).
+// reopens reports whether a process opens its listeners again when a worker of it starts and this daemon does
+// not hold them. The other processes of the live generation get a successor instead (see renew).
 func (g *generation) reopens(p *Process) bool {
 	return g.laned(p) || g.state == Standby && !g.held && !g.sharedGate(p)
 }

@@ -245,10 +245,7 @@ func TestTheWayBackIsWholeAgainAfterItsWorkersEndedWithTheDaemon(t *testing.T) {
 				}
 				s, stop = w.supervisor(dir)
 				defer stop()
-				time.Sleep(time.Minute)
-				if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
-					t.Errorf("%s is live, %s: %s", st.Release, st.Health, st.Reason)
-				}
+				wantBack(t, s)
 			})
 		})
 	}
@@ -282,9 +279,15 @@ func TestAProcessOfTheWayBackIsWholeAgainWhileAnotherServes(t *testing.T) {
 		}
 		s, stop = w.supervisor(dir)
 		defer stop()
-		time.Sleep(time.Minute)
-		if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
-			t.Errorf("%s is live, %s: %s", st.Release, st.Health, st.Reason)
-		}
+		wantBack(t, s)
 	})
+}
+
+// wantBack fails the test unless r1 is live and well after a minute.
+func wantBack(t *testing.T, s *Supervisor) {
+	t.Helper()
+	time.Sleep(time.Minute)
+	if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
+		t.Errorf("%s is live, %s: %s", st.Release, st.Health, st.Reason)
+	}
 }

@@ -217,7 +217,7 @@ func (m *sim) forgetUnwrittenReverts() {
 }
 
 // checkReverted holds that no new connection reaches a generation that was reverted, unless its gate
-// cannot be set, or nobody else has the address any more.
+// cannot be set, or only that generation still has the address.
 func (m *sim) checkReverted(c *simConn) {
 	gen := c.socket.number
 	if own := gen >> laneBits; own > 0 {
