@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestARestartOfOneProcessLeavesTheOthersAlone(t *testing.T) {
@@ -28,6 +29,41 @@ func TestARestartOfOneProcessLeavesTheOthersAlone(t *testing.T) {
 			t.Errorf("generations: %+v", s.Status().Generations)
 		}
 	})
+}
+
+func TestARestartThatIsRevertedLeavesTheOtherProcessesAlone(t *testing.T) {
+	for _, how := range []Strategy{Overlap, Rolling, Hold} {
+		t.Run(string(how), func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.releases["r1"] = behaviour{}
+				w.plan = func(p Plan) Plan {
+					p.Processes[0].Strategy, p.Processes[0].Surge, p.Processes[0].Hold = how, 1, time.Minute
+					return withBeat(p)
+				}
+				started := map[string]int{}
+				w.each = func(_, process string, how behaviour) behaviour {
+					if started[process]++; process == "web" && started[process] == 2 {
+						how.exitAfter = 4 * time.Second // in the probation of the restart
+					}
+					return how
+				}
+				s, stop := w.supervisor(t.TempDir())
+				defer stop()
+				switchTo(t, s, "r1")
+				want(t, s, change1(t, s, Request{Kind: Restart, Process: "web"}), Reverted, "r1")
+				synctest.Wait()
+				if st := s.Status(); st.Health != HealthOK || len(st.Generations) != 1 {
+					t.Errorf("status %+v", st)
+				}
+				if w.running["web"] != 1 || w.running["worker"] != 1 || w.running["beat"] != 1 {
+					t.Errorf("running: %v", w.running)
+				}
+				if started["worker"] != 1 || started["beat"] != 1 {
+					t.Errorf("started: %v", started)
+				}
+			})
+		})
+	}
 }
 
 func TestNoWorkerIsStoppedOrStartedForAReleaseThatIsGone(t *testing.T) {

@@ -179,16 +179,10 @@ func (u undo) goBack(failed, back *generation) (string, error) {
 	u.point(&back.plan)
 	ctx, cancel := context.WithTimeout(context.Background(), u.undoLimit())
 	defer cancel()
-	var incomplete error
-	if u.kind != Restart {
-		// What the new release had no name for must stop too, and `single` processes never run
-		// twice.
-		background := func() []*instance { return withoutListeners(failed) }
-		if err := u.background().stopAll(ctx, background); err != nil {
-			return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
-		}
-		incomplete = u.backgroundAgain(ctx, back)
+	if err := u.stopBackground(ctx, failed); err != nil {
+		return "", err
 	}
+	incomplete := u.backgroundAgain(ctx, back)
 	if _, err := u.settle(ctx, failed); err != nil {
 		return "", err
 	}
@@ -201,9 +195,25 @@ func (u undo) goBack(failed, back *generation) (string, error) {
 	return fmt.Sprintf("%s (generation %d) is live again", back.plan.Release.Name, back.id), nil
 }
 
+// stopBackground stops the background processes of the generation that has failed: the one that comes
+// back may have no name for one of them, and `single` processes never run twice. A restart has left
+// them alone, and so does its revert.
+func (u undo) stopBackground(ctx context.Context, failed *generation) error {
+	if u.kind == Restart {
+		return nil
+	}
+	if err := u.background().stopAll(ctx, func() []*instance { return withoutListeners(failed) }); err != nil {
+		return fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
+	}
+	return nil
+}
+
 // backgroundAgain starts the background processes of the generation that is live again. What the
 // error tells of is started again until it works.
 func (u undo) backgroundAgain(ctx context.Context, back *generation) error {
+	if u.kind == Restart {
+		return nil
+	}
 	if _, err := u.background().serve(ctx, back); err != nil {
 		return fmt.Errorf("start the background processes of %s again: %w", back.plan.Release.Name, err)
 	}

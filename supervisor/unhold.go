@@ -43,8 +43,8 @@ func (h holding) turnBackHeld() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), h.undo().undoLimit())
 	defer cancel()
 	failed := h.to
-	if err := h.background().stopAll(ctx, func() []*instance { return withoutListeners(failed) }); err != nil {
-		return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
+	if err := h.undo().stopBackground(ctx, failed); err != nil {
+		return "", err
 	}
 	dead := ask(h.owner.core, func() bool { return !failed.serves() })
 	if err := h.turnToHeldAgain(dead); err != nil {

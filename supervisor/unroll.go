@@ -102,8 +102,8 @@ func (r rolling) turnBackAll() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.undo().undoLimit())
 	defer cancel()
 	failed, back := r.to, r.from
-	if err := r.background().stopAll(ctx, func() []*instance { return withoutListeners(failed) }); err != nil {
-		return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
+	if err := r.undo().stopBackground(ctx, failed); err != nil {
+		return "", err
 	}
 	if err := r.owner.try(func() error { return r.makeLiveAgain(back, failed) }); err != nil {
 		return "", err
@@ -120,10 +120,7 @@ func (r rolling) turnBackAll() (string, error) {
 	}); stopped != nil {
 		return "", stopped
 	}
-	if r.kind != Restart {
-		err = errors.Join(err, r.undo().backgroundAgain(ctx, back))
-	}
-	if err != nil {
+	if err := errors.Join(err, r.undo().backgroundAgain(ctx, back)); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s (generation %d) is live again", back.plan.Release.Name, back.id), nil
