@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -55,11 +56,18 @@ func (c *command) lock(cc *cli.Context) error {
 	ctx, release := context.WithCancel(ctx)
 	defer release()
 	console.AfterClient(cc, release)
-	return daemonClient.Lock(ctx, l, func() {
+	had := false
+	err = daemonClient.Lock(ctx, l, func() {
+		had = true
 		if cc.Bool("json") {
-			fmt.Fprintf(terminal.Raw(c.Stdout), "{\"locked\":true,\"run\":%q}\n", l.Run)
+			_ = terminal.WriteJSONLine(c.Stdout, fmt.Appendf(nil, `{"locked":true,"run":%q}`, l.Run))
 			return
 		}
 		fmt.Fprintln(c.Stdout, "locked")
 	})
+	if ctx.Err() != nil && !had {
+		return errors.New("lock: it was ended before the app was locked: the lock lasts as long as this command " +
+			"and its standard input, which must stay open")
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -269,7 +270,7 @@ func (c *Client) Lock(ctx context.Context, l api.Lock, locked func()) error {
 		if err := json.NewDecoder(body).Decode(&answer); err != nil || !answer.Locked {
 			_ = body.Close()
 			if answer.Refused == nil {
-				return nil, nil, c.lockLost(ctx)
+				return nil, nil, cmp.Or(ctx.Err(), c.lockLost(ctx))
 			}
 			return nil, answer.Refused, nil
 		}

@@ -3,6 +3,9 @@ package control
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
 	"testing"
 
 	"superctl/api"
@@ -27,6 +30,27 @@ func TestALockLastsAsLongAsItsConnection(t *testing.T) {
 	if got := <-asked; got.Run != "mine" || got.Behalf != "anna" || got.Why != "a deploy" || got.Who == "the king" ||
 		got.Peer == nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestALockThatEndsBeforeItBeginsIsAnError(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	path := filepath.Join(t.TempDir(), "s")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // a test's
+		_ = http.NewResponseController(w).Flush() // the answer has begun
+		end()
+		<-r.Context().Done()
+	})}
+	t.Cleanup(func() { _ = daemon.Close() })
+	go func() { _ = daemon.Serve(listener) }()
+	err = NewClient(path, "shop").Lock(ctx, api.Lock{Origin: api.Origin{Run: "mine"}}, func() { t.Error("it is locked") })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }
 
