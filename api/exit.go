@@ -42,3 +42,10 @@ func (r Result) Exit() int {
 		return ExitAborted
 	}
 }
+
+// Failure is what a command with --json prints if it fails and has no outcome of its own: a wrong
+// command line or config, a daemon that cannot be reached, a change that did not begin.
+type Failure struct {
+	Error string `json:"error"` // the reason, and what to do
+	Exit  int    `json:"exit"`  // the exit code of superctl
+}

@@ -49,13 +49,13 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		overview = func(w io.Writer) { fleetcommand.Overview(w, app) }
 	}
 	app.Reader = stdin
-	err := commandline.Run(app, args, overview)
+	asJSON, err := commandline.Run(app, args, overview)
 	err = unwritten(err, terminal.WriteError(c.Stdout))
 	code := exitCode(err)
 	var printed *console.OutcomeError
 	var exit *commandline.ExitError
 	if err != nil && !errors.As(err, &printed) && !errors.As(err, &exit) {
-		terminal.Prose(c.Stderr, "superctl: %v", hinted(err))
+		commandline.Explain(c.Stdout, c.Stderr, hinted(err), code, asJSON)
 	}
 	return code
 }

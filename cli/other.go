@@ -29,7 +29,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app := fleetcommand.App(target, fleetcommand.Options{
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now, Version: version.String(),
 	})
-	err := commandline.Run(app, rest, func(w io.Writer) { fleetcommand.Overview(w, app) })
+	asJSON, err := commandline.Run(app, rest, func(w io.Writer) { fleetcommand.Overview(w, app) })
 	var exit *commandline.ExitError
 	var usage *commandline.UsageError
 	switch {
@@ -38,9 +38,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	case errors.As(err, &exit):
 		return exit.Code
 	}
-	fmt.Fprintf(stderr, "superctl: %v\n", err)
+	code := api.ExitAborted
 	if errors.As(err, &usage) {
-		return api.ExitUsage
+		code = api.ExitUsage
 	}
-	return api.ExitAborted
+	commandline.Explain(stdout, stderr, err, code, asJSON)
+	return code
 }

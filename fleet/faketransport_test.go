@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"superctl/api"
 )
 
 // fakeFleet is a transport to hosts in memory, which behave as superctl does on a host. They check
@@ -139,7 +141,11 @@ func (f *fakeFleet) call(ctx context.Context, host string, c Call) error {
 	defer s.hangUp()
 	go s.read(ctx, dead, c.Stdin, stop)
 	exit := make(chan error, 1)
-	go func() { exit <- s.serve(c.Args) }()
+	go func() {
+		err := s.serve(c.Args)
+		s.explain(c.Args, err)
+		exit <- err
+	}()
 	lost := func() error {
 		select {
 		case err := <-exit: // it came through just before
@@ -246,6 +252,14 @@ func (s *fakeSession) read(ctx context.Context, dead *signal, stdin io.Reader, s
 		case <-stop:
 			return
 		}
+	}
+}
+
+// explain prints why a command with --json has failed that printed no outcome.
+func (s *fakeSession) explain(args []string, err error) {
+	var exit *ExitError
+	if errors.As(err, &exit) && exit.Code != api.ExitAborted && exit.Code != api.ExitReverted && slices.Contains(args, "--json") {
+		s.print(api.Failure{Error: exit.Stderr, Exit: exit.Code})
 	}
 }
 

@@ -116,6 +116,9 @@ func (m *made) notFetched() bool {
 func (r delivery) installed(run func(Call) error) (*made, error) {
 	var text bytes.Buffer
 	err := run(Call{Args: []string{"install", "--json"}, Stdout: &text})
+	if failure := failureIn(text.Bytes(), err); failure != nil {
+		return nil, failure
+	}
 	var out made
 	switch wrong := json.Unmarshal(bytes.TrimSpace(text.Bytes()), &out); {
 	case wrong == nil && out.Error != "":

@@ -208,6 +208,9 @@ func (mt maintaining) commandOn(ctx context.Context, m *member, leader bool) (*a
 		call.Stdin = bytes.NewReader(mt.Page.Body)
 	}
 	err := mt.transport.Run(ctx, m.name, call)
+	if failure := failureIn(stdout.Bytes(), err); failure != nil {
+		return nil, failure
+	}
 	out := &api.Outcome{}
 	if json.Unmarshal(stdout.Bytes(), out) != nil {
 		out = nil

@@ -153,8 +153,30 @@ func ask(ctx context.Context, t Transport, host string, v any, args ...string) e
 	if isLost(err) {
 		return err
 	}
-	if text := bytes.TrimSpace(out.Bytes()); len(text) > 0 {
+	text := bytes.TrimSpace(out.Bytes())
+	if failure := failureIn(text, err); failure != nil {
+		return failure
+	}
+	if len(text) > 0 {
 		return errors.Join(err, json.Unmarshal(text, v))
 	}
 	return err
+}
+
+// failureIn returns the error of a command that printed an [api.Failure] in place of what it was asked
+// for, or nil. It has the whole reason, while err has the last line of stderr.
+func failureIn(text []byte, err error) error {
+	var exit *ExitError
+	var printed struct {
+		api.Failure
+		Result api.Result `json:"outcome"`
+	}
+	if !errors.As(err, &exit) || !json.Valid(text) {
+		return nil
+	}
+	_ = json.Unmarshal(text, &printed) // of a list nothing is read
+	if printed.Error == "" || printed.Exit == 0 || printed.Result != "" {
+		return nil
+	}
+	return &ExitError{exit.Code, printed.Error}
 }

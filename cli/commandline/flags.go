@@ -15,9 +15,11 @@ func (f OptionalFlag) String() string { return withOptional(f.GenericFlag.String
 // withOptional marks the value of a flag as one that may be left out: --prepare[=LIMIT].
 func withOptional(text string) string { return strings.Replace(text, " LIMIT", "[=LIMIT]", 1) }
 
+const jsonName = "json"
+
 // JSONFlag is the flag --json.
 func JSONFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print the outcome as JSON, and nothing else"}
+	return &cli.BoolFlag{Name: jsonName, Usage: "print the outcome as JSON, and nothing else"}
 }
 
 // WideFlag is the flag --wide.

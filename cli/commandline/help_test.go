@@ -99,7 +99,7 @@ func TestHelpIsWrittenWhereverItIsAskedFor(t *testing.T) {
 		var b bytes.Buffer
 		app := &cli.App{Name: "superctl", Writer: &b, HideHelp: true, Commands: []*cli.Command{sample()}}
 
-		if err := Run(app, c.args, func(w io.Writer) { _, _ = io.WriteString(w, "overview\n") }); err != nil {
+		if _, err := Run(app, c.args, func(w io.Writer) { _, _ = io.WriteString(w, "overview\n") }); err != nil {
 			t.Error(err)
 		}
 		if first, err := b.ReadString('\n'); first != c.want {

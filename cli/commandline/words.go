@@ -14,8 +14,9 @@ import (
 
 // Run runs a command line. It accepts options after the arguments, because people write superctl switch
 // r42 --json and the library ends the options at the first argument. It does not touch words after
-// `--`. --app and --config are accepted anywhere. overview writes the help of the app.
-func Run(app *cli.App, args []string, overview func(io.Writer)) error {
+// `--`. --app and --config are accepted anywhere. overview writes the help of the app. asJSON reports
+// whether the line has the option --json, also if the line is wrong.
+func Run(app *cli.App, args []string, overview func(io.Writer)) (asJSON bool, err error) {
 	l := commandLine{app: app}
 	for rest := args[1:]; len(rest) > 0; {
 		rest = rest[l.take(rest):]
@@ -23,12 +24,12 @@ func Run(app *cli.App, args []string, overview func(io.Writer)) error {
 	switch cmd, asked := l.help(); {
 	case asked && cmd != nil:
 		Help(app.Writer, app.Name, cmd)
-		return nil
+		return false, nil
 	case asked:
 		overview(app.Writer)
-		return nil
+		return false, nil
 	}
-	return app.Run(l.reordered(args[0]))
+	return l.json, app.Run(l.reordered(args[0]))
 }
 
 // help returns whether the command line asks for help, by --help or by the word help in an app without
@@ -67,6 +68,7 @@ type commandLine struct {
 	app                    *cli.App
 	cmd                    *cli.Command // nil if no command is given yet
 	global, options, words []string
+	json                   bool // --json is among the options
 }
 
 // take sorts the first word of rest, with the value of an option, and returns the number of words
@@ -93,7 +95,10 @@ func (l *commandLine) take(rest []string) int {
 
 // takeOption is take for an option.
 func (l *commandLine) takeOption(rest []string) int {
-	name, _, joined := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
+	name, value, joined := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
+	if name == jsonName {
+		l.json = !joined || value == "true"
+	}
 	list, isGlobal, n := &l.options, name == "app" || name == "config", 1
 	if isGlobal {
 		list = &l.global

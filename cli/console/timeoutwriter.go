@@ -92,5 +92,5 @@ func withTimeout(w io.Writer) (io.Writer, *timeoutWriter) {
 		return w, nil
 	}
 	p := &timeoutWriter{w: f, limit: readerTime}
-	return terminal.NewScreen(p), p
+	return terminal.Through(w, p), p
 }

@@ -117,8 +117,14 @@ func (c *command) execJSON(ctx context.Context, args []string) error {
 	return errors.Join(terminal.WriteJSON(c.stdout, all), c.worst(ctx, errs))
 }
 
-// relay passes on what a command writes on a host. Close flushes it.
-type relay func(host string, out io.Writer, lock *sync.Mutex) io.WriteCloser
+// relay passes on what a command writes on a host.
+type relay func(host string, out io.Writer, lock *sync.Mutex) relayWriter
+
+// relayWriter passes on the output of one command. end flushes it; err is how the command ended.
+type relayWriter interface {
+	io.Writer
+	end(err error) error
+}
 
 // onAll runs a command on all hosts at once and passes on what it writes.
 func (c *command) onAll(
@@ -128,7 +134,11 @@ func (c *command) onAll(
 	errs := c.onEach(func(_ int, host string) error {
 		out, errOut := stdout(host, c.stdout, &lock), c.prefixed(host, c.stderr, &lock)
 		err := run(ctx, host, fleet.Call{Args: args, Stdout: out, Stderr: errOut, Deaf: true})
-		_ = errors.Join(out.Close(), errOut.Close()) // the terminal or the reader is gone
+		end := err
+		if ctx.Err() != nil {
+			end = nil // the operator ended it
+		}
+		_ = errors.Join(out.end(end), errOut.end(end)) // the terminal or the reader is gone
 		return err
 	})
 	return c.worst(ctx, errs)
@@ -143,7 +153,7 @@ type hostWriter struct {
 }
 
 // prefixed is the relay of lines with the host before each; with one host, of bytes as they are.
-func (c *command) prefixed(host string, out io.Writer, lock *sync.Mutex) io.WriteCloser {
+func (c *command) prefixed(host string, out io.Writer, lock *sync.Mutex) relayWriter {
 	if len(c.hosts) == 1 {
 		return unchanged{terminal.Raw(out)}
 	}
@@ -168,8 +178,8 @@ func (w *hostWriter) Write(p []byte) (int, error) {
 	}
 }
 
-// Close prints an unfinished line.
-func (w *hostWriter) Close() error {
+// end prints an unfinished line.
+func (w *hostWriter) end(error) error {
 	if len(w.rest) > 0 {
 		w.line(w.rest)
 		w.rest = nil
@@ -186,8 +196,7 @@ func (w *hostWriter) line(text []byte) {
 // unchanged passes on what it gets.
 type unchanged struct{ io.Writer }
 
-// Close does nothing.
-func (unchanged) Close() error { return nil }
+func (unchanged) end(error) error { return nil }
 
 // objectWriter prints JSON objects as lines, with the name of a host in each.
 type objectWriter struct {
@@ -195,10 +204,12 @@ type objectWriter struct {
 	out  io.Writer
 	lock *sync.Mutex // of all hosts
 	text bytes.Buffer
+
+	failed bool // the command has printed why it failed
 }
 
 // asObjects is the relay of JSON objects.
-func (c *command) asObjects(host string, out io.Writer, lock *sync.Mutex) io.WriteCloser {
+func (c *command) asObjects(host string, out io.Writer, lock *sync.Mutex) relayWriter {
 	return &objectWriter{host: host, out: out, lock: lock}
 }
 
@@ -212,18 +223,32 @@ func (w *objectWriter) Write(p []byte) (int, error) {
 			return len(p), nil //nolint:nilerr // it is not complete yet
 		}
 		w.text.Next(int(in.InputOffset()))
-		object["host"] = w.host
-		w.lock.Lock()
-		err := writeLine(w.out, object)
-		w.lock.Unlock()
-		if err != nil {
+		w.failed = w.failed || object["exit"] != nil
+		if err := w.print(object); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// Close drops an object that is not complete.
-func (w *objectWriter) Close() error { return nil }
+func (w *objectWriter) print(object map[string]any) error {
+	object["host"] = w.host
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	return writeLine(w.out, object)
+}
+
+// end drops an object that is not complete, and prints why the command failed, as an [api.Failure] with
+// the host, unless the command did.
+func (w *objectWriter) end(err error) error {
+	if err == nil || w.failed {
+		return nil
+	}
+	code := api.ExitUnreachable
+	if exit := new(fleet.ExitError); errors.As(err, &exit) {
+		code = exit.Code
+	}
+	return w.print(map[string]any{"error": err.Error(), "exit": code})
+}
 
 // writeLine writes a value as one line of JSON.
 func writeLine(out io.Writer, v any) error {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"superctl/plain"
 )
@@ -23,10 +24,27 @@ type Screen struct {
 
 	mu     sync.Mutex
 	failed error
+
+	wroteJSON *atomic.Bool // the object of --json; also of a Screen made by Through
 }
 
 // NewScreen returns a Screen that writes to out.
-func NewScreen(out io.Writer) *Screen { return &Screen{out: out} }
+func NewScreen(out io.Writer) *Screen { return &Screen{out: out, wroteJSON: new(atomic.Bool)} }
+
+// Through returns a Screen that writes to out, for the rest of what w shows.
+func Through(w, out io.Writer) *Screen {
+	through := NewScreen(out)
+	if s, ok := w.(*Screen); ok {
+		through.wroteJSON = s.wroteJSON
+	}
+	return through
+}
+
+// WroteJSON reports whether w, a Screen, or a Screen made from it by Through, has got JSON by WriteJSON.
+func WroteJSON(w io.Writer) bool {
+	s, ok := w.(*Screen)
+	return ok && s.wroteJSON.Load()
+}
 
 // Failed returns why the first text that did not reach the output could not be written, or nil.
 // Commands print without looking at each error, and ask for it once, at their end.
@@ -132,6 +150,9 @@ type terminalJSON struct{ out io.Writer }
 func WriteJSON(out io.Writer, v any) error {
 	enc := json.NewEncoder(terminalJSON{Raw(out)})
 	enc.SetIndent("", "  ")
+	if s, ok := out.(*Screen); ok {
+		s.wroteJSON.Store(true)
+	}
 	return noted(out, enc.Encode(v))
 }
 
