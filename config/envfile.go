@@ -9,11 +9,11 @@ import (
 
 // Character classes of systemd's parser (src/basic/env-file.c).
 const (
-	envNewline   = "\n\r"
-	envBlank     = " \t\n\r"
-	envComment   = "#;"
-	envUnquoted  = "\"\\`$" // the characters that a backslash escapes inside double quotes
-	exportPrefix = "export "
+	envNewline  = "\n\r"
+	envBlank    = " \t\n\r"
+	envComment  = "#;"
+	envUnquoted = "\"\\`$" // the characters that a backslash escapes inside double quotes
+	exportWord  = "export" // with a blank after it
 )
 
 // envState is the state of the parser.
@@ -235,7 +235,9 @@ func (p *envParser) end() {
 func (p *envParser) push() {
 	name := strings.TrimRight(string(p.name), envBlank)
 	// unlike systemd, to accept files made for a shell
-	name = strings.TrimLeft(strings.TrimPrefix(name, exportPrefix), " \t")
+	if rest, exported := strings.CutPrefix(name, exportWord); exported && strings.TrimLeft(rest, " \t") != rest {
+		name = strings.TrimLeft(rest, " \t")
+	}
 	switch {
 	case !envName.MatchString(name):
 		p.ignore("the name before = is not valid: use letters, digits and _, and no digit first")

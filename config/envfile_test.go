@@ -33,6 +33,7 @@ func TestAnEnvFileIsParsedAsBySystemd(t *testing.T) {
 		"A=b=c==\n":                          {"A": "b=c=="},
 		"A=caf\xe9\xff\n":                    {"A": "caf\xe9\xff"},
 		"export A=1\nexport  B='2'\n":        {"A": "1", "B": "2"},
+		"export\tA=1\nexportB=2\n":           {"A": "1", "exportB": "2"},
 		"A={\"a\": \"{release}\"}\n":         {"A": `{"a": "{release}"}`},
 	} {
 		t.Run(fmt.Sprintf("%q", text), func(t *testing.T) {

@@ -61,17 +61,21 @@ func (c *command) all(options ...string) []given {
 }
 
 // environment reads the options that a server takes from variables: PREFIX_SOME_OPTION is
-// --some-option.
-func (c *command) environment(prefix string) {
+// --some-option. One that is off is not there, unless it is one of numbers, which then are 0.
+func (c *command) environment(prefix string, numbers ...string) {
 	for _, kv := range c.in.Env {
 		name, value, _ := strings.Cut(kv, "=")
 		option, ok := strings.CutPrefix(name, prefix)
-		if off := strings.ToLower(value); ok && off != "" && off != "0" && off != "false" && off != "no" &&
-			off != "off" {
-			c.words = append(c.words,
-				word{text: "--" + strings.ReplaceAll(strings.ToLower(option), "_", "-") + "=" + value, from: name})
+		option = "--" + strings.ReplaceAll(strings.ToLower(option), "_", "-")
+		if ok && (value != "" && !isOff(value) || slices.Contains(numbers, option)) {
+			c.words = append(c.words, word{text: option + "=" + value, from: name})
 		}
 	}
+}
+
+// isOff reports whether the value of an option means that it is off.
+func isOff(value string) bool {
+	return slices.Contains([]string{"0", "false", "no", "off"}, strings.ToLower(value))
 }
 
 func (c *command) has(options ...string) bool { return len(c.all(options...)) > 0 }

@@ -15,7 +15,7 @@ const gracefulHook = "unix_signal:15 gracefully_kill_them_all"
 func (c *command) uwsgi() {
 	c.served(many)
 	c.out.HideListen = len(c.in.Listen) > 0
-	c.environment("UWSGI_")
+	c.environment("UWSGI_", uwsgiNumbers()...)
 	c.uwsgiFiles()
 	c.refuse(uwsgiRefused())
 	uwsgiProcesses(c)
@@ -54,15 +54,19 @@ func uwsgiRefused() []rule {
 	}
 }
 
+// uwsgiNumbers returns the options for the number of processes: off is 0, and not the default.
+func uwsgiNumbers() []string { return []string{"--processes", "--workers"} }
+
 // uwsgiProcesses refuses a number of processes that uWSGI takes for 0.
 func uwsgiProcesses(c *command) {
-	for _, g := range c.all("-p", "--processes", "--workers") {
-		if g.value == "" || strings.ContainsAny(g.value, "%$@") { // it may expand to a number
-			continue
+	for _, g := range c.all(append(uwsgiNumbers(), "-p")...) {
+		if g.text == g.option && g.value == "" || strings.ContainsAny(g.value, "%$@") {
+			continue // uWSGI says that the value is missing, or it may expand to a number
 		}
-		// 2.0.30, measured: with "two" its master starts no worker, and requests wait.
+		// 2.0.30, measured: with "two", "" and "off" its master starts no worker, and requests wait.
 		if n, err := strconv.Atoi(g.value); err != nil || n < 1 {
-			c.problem("%s: %s %s: write a number of 1 or more: with 0 uWSGI starts no worker, and it takes a word for 0", c.where(g), g.option, g.value)
+			c.problem("%s: %s: write a number of 1 or more: with 0 uWSGI starts no worker, and it takes a word or nothing for 0",
+				c.where(g), strings.TrimSpace(g.option+" "+g.value))
 		}
 	}
 }

@@ -156,7 +156,7 @@ func settingWords(path, section string, settings []configSetting, defined placeh
 	on := words[:0]
 	for _, w := range words {
 		option, value, _ := strings.Cut(defined.expand(w.text), "=")
-		if off := strings.ToLower(value); off == "false" || off == "off" || off == "no" || off == "0" {
+		if isOff(value) && !slices.Contains(uwsgiNumbers(), option) {
 			continue
 		}
 		if _, includes := uwsgiFormats[option]; includes && strings.HasPrefix(value, ":") {
@@ -207,6 +207,9 @@ func yamlSettings(section, text string) (list []configSetting, err error) {
 			for _, v := range values {
 				if v.Kind == yaml.AliasNode {
 					v = v.Alias
+				}
+				if v.Value == "" && slices.Contains(uwsgiNumbers(), "--"+key.Value) {
+					continue // 2.0.31, measured: without a value it is not set
 				}
 				list = append(list, configSetting{key.Value, v.Value, key.Line})
 			}

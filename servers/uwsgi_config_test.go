@@ -195,3 +195,29 @@ func FuzzUWSGIConfig(f *testing.F) {
 		settingWords(path, uwsgiSection, settings, make(placeholders))
 	})
 }
+
+func TestAConfigWithoutAWorkerIsAProblem(t *testing.T) {
+	for text, want := range map[string]bool{
+		"workers =": true, "workers": true, "processes = 0": true, "workers = off": true, "processes = two": true,
+		"workers = 2": false, "processes = $(WORKERS)": false, "threads = 2": false,
+	} {
+		out := withFiles(t, map[string]string{"uwsgi.ini": "[uwsgi]\n" + text + "\n"}, "uwsgi --ini uwsgi.ini")
+		got := slices.ContainsFunc(out.Problems, func(p string) bool {
+			return strings.HasPrefix(p, "uwsgi.ini:2: --") && strings.Contains(p, ": write a number of 1 or more")
+		})
+		if got != want {
+			t.Errorf("%s: %q", text, out.Problems)
+		}
+	}
+	if out := withFiles(t, map[string]string{"u.yml": "uwsgi:\n  workers:\n"}, "uwsgi --yaml u.yml"); len(out.Problems) > 0 {
+		t.Errorf("YAML without a value, which uWSGI ignores: %q", out.Problems)
+	}
+	for _, value := range []string{"", "0", "off"} {
+		out := Apply(Input{
+			Command: []string{"uwsgi"}, Listen: []string{"web"}, Drain: time.Minute, Env: []string{"UWSGI_WORKERS=" + value},
+		})
+		if len(out.Problems) != 1 || !strings.HasPrefix(out.Problems[0], "UWSGI_WORKERS: --workers") {
+			t.Errorf("UWSGI_WORKERS=%q: %q", value, out.Problems)
+		}
+	}
+}
