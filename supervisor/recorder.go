@@ -71,3 +71,17 @@ func (rc *recorder) check() {
 		}
 	})
 }
+
+// end tries for the last time to record what the history lacks, and logs what is lost, once Run takes no
+// more events.
+func (rc *recorder) end() {
+	for _, o := range rc.take() {
+		err := rc.opt.Record(o)
+		if err == nil {
+			continue
+		}
+		rc.log.Error("a change is not in the history: the daemon ends before it could be written",
+			zap.String("kind", o.Kind), zap.String("release", o.Release), zap.String("outcome", string(o.Result)),
+			zap.String("reason", o.Error), zap.Time("began", o.Started), zap.String("who", o.By(o.Who)), zap.Error(err))
+	}
+}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -482,6 +483,43 @@ func TestWhatCouldNotBeRecordedIsRecordedLaterAndOnce(t *testing.T) {
 		time.Sleep(time.Hour)
 		if want := []string{"switch r2", "rollback r1", "restart r1"}; !slices.Equal(history, want) {
 			t.Errorf("the history has %q, want %q", history, want)
+		}
+	})
+}
+
+func TestAnEndingDaemonLogsWhatTheHistoryLacks(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{exitAfter: time.Second}
+		core, logs := observer.New(zap.ErrorLevel)
+		full := true
+		var history []string
+		w.options = func(o *Options) {
+			o.Log = zap.New(core)
+			o.Record = func(o Outcome) (err error) {
+				w.set(func() {
+					if full && o.Release == "r2" {
+						err = syscall.ENOSPC
+						return
+					}
+					history = append(history, o.Release)
+				})
+				return err
+			}
+		}
+		s, stop := w.supervisor(t.TempDir())
+		switchTo(t, s, "r1")
+		switchTo(t, s, "r2")
+		stop()
+		var lost []string
+		for _, e := range logs.FilterMessageSnippet("not in the history").All() {
+			f := e.ContextMap()
+			lost = append(lost, fmt.Sprint(f["kind"], " ", f["release"], " ", f["outcome"], " ", f["error"]))
+		}
+		if want := []string{"switch r2 reverted no space left on device"}; !slices.Equal(lost, want) {
+			t.Errorf("lost: %q, want %q", lost, want)
+		}
+		if !slices.Equal(history, []string{"r1"}) {
+			t.Errorf("the history has %q", history)
 		}
 	})
 }

@@ -117,6 +117,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer unwatch()
 	defer s.startBeat()()
 	s.serve(ctx)
+	defer s.recorder.end()
 	if s.leaving {
 		return s.leaveTo(keeper)
 	}
