@@ -12,19 +12,23 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/config"
 )
 
 // hinted returns an error with the next step: of a command that can open no more files or
-// is in a directory that was removed, and of a user who names the app as systemctl has it (superctl status shop).
+// is in a directory that was removed, of one that another change keeps from its own, and of a user who names the app as systemctl has it (superctl status shop).
 func hinted(err error) error {
 	if errors.Is(err, syscall.EMFILE) {
 		return fmt.Errorf("%w: raise the limit of open files (LimitNOFILE= of the unit, or ulimit -n)", err)
 	}
 	if call := new(os.SyscallError); errors.As(err, &call) && call.Syscall == "getwd" {
 		return fmt.Errorf("%w: the current directory does not exist any more: change to one that does, or write whole paths", err)
+	}
+	if busy := new(api.BusyError); errors.As(err, &busy) && busy.Lock == nil {
+		return fmt.Errorf("%w; superctl attach follows it, and then this command can be run again", err)
 	}
 	var unexpected *commandline.UnexpectedError
 	if !errors.As(err, &unexpected) {

@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -37,5 +38,17 @@ func TestEveryCommandWithJSONFailsWithOneObject(t *testing.T) {
 	}
 	if seen < 20 {
 		t.Errorf("%d commands have --json", seen)
+	}
+}
+
+func TestACommandThatAnotherChangeKeepsFromItsOwnSaysHowToFollowIt(t *testing.T) {
+	busy := fmt.Errorf("switch r2: %w", &api.BusyError{Changing: api.ChangeStatus{Kind: "switch"}})
+	if text := hinted(busy).Error(); !strings.HasSuffix(text, "; superctl attach follows it, and then this command can be run again") ||
+		exitCode(hinted(busy)) != api.ExitBusy {
+		t.Error(text)
+	}
+	locked := &api.BusyError{Lock: &api.LockStatus{}}
+	if text := hinted(locked).Error(); text != locked.Error() {
+		t.Error(text)
 	}
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -29,6 +30,9 @@ func (e *UnreachableError) Error() string {
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("the daemon cannot be reached: connection refused on %s. "+
 			"Has the daemon died? (journalctl -u %s)", e.Path, unitOf(e.Path))
+	case errors.Is(e.Err, syscall.ECONNRESET), errors.Is(e.Err, syscall.EPIPE), errors.Is(e.Err, io.EOF):
+		return fmt.Sprintf("the daemon cannot be reached: it ended before it answered on %s. superctl status shows what runs "+
+			"once the next daemon does (journalctl -u %s)", e.Path, unitOf(e.Path))
 	}
 	return fmt.Sprintf("the daemon cannot be reached at %s: %v", e.Path, e.Err)
 }

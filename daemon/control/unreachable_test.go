@@ -47,6 +47,15 @@ func TestADaemonThatDiesDuringAChangeIsUnreachable(t *testing.T) {
 	}
 }
 
+func TestADaemonThatDiesBeforeItAnswersIsReportedWithTheNextStep(t *testing.T) {
+	_, err := NewClient(hangsUpAfter(t, ""), "shop").Status(t.Context())
+	var unreachable *UnreachableError
+	if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "it ended before it answered") ||
+		!strings.Contains(err.Error(), "superctl status shows") || strings.Contains(err.Error(), "http://") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAnUnreachableDaemonIsReportedWithTheNextStep(t *testing.T) {
 	dir := t.TempDir()
 	dead := filepath.Join(dir, "dead")
