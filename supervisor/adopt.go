@@ -165,8 +165,11 @@ func (rc *recovery) adoptInstance(g *generation, p *Process, ws *workerState, w 
 	g.instances = append(g.instances, in)
 	in.pid.Store(int64(ws.PID))
 	if ws.Output != "" {
-		if err := in.readOutput(ws.Output); err != nil {
+		if out, err := rc.os.output(ws.Output, p.User); err != nil {
 			rc.log.Error("open the output of an adopted worker", append(in.fields(), zap.Error(err))...)
+		} else {
+			in.outPath = ws.Output
+			in.readOutput(out)
 		}
 	}
 	if w == nil {

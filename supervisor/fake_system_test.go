@@ -231,6 +231,9 @@ func (f *fakeSystem) output(path string, _ *worker.Credential) (output, error) {
 	if !ok || filepath.Dir(path) != filepath.Join(f.s.opt.State, "log") && !f.w.piped(path) {
 		return nil, f.w.wrong("the pipe %q is nobody's", path)
 	}
+	if f.w.piping != nil {
+		f.w.piping()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.opened[path] != nil {

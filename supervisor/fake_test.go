@@ -44,6 +44,7 @@ type world struct {
 	options  func(*Options)                  // last touch on the options of every supervisor
 	outputs  []*fakeOutput                   // all that a daemon has opened
 	found    func(worker.Found) worker.Found // last touch on what is said of a running worker
+	piping   func()                          // is called while a pipe is made
 	pipes    bool                            // outputs are real pipes: for tests in real time
 	begins   func(worker.Spec) error         // is asked before each start
 	system   func(*system)                   // last touch on the system of every supervisor

@@ -132,71 +132,6 @@ func (in *instance) stop() {
 	in.fire(stopAsked)
 }
 
-// spawn starts a worker for the instance, when it is its turn. The start does not run in the owner,
-// because it waits for the kernel to have loaded the program; it comes back as begun.
-func (in *instance) spawn() {
-	in.turn++
-	in.notified, in.healthy, in.dead, in.says, in.refusal = false, false, false, "", ""
-	in.born = time.Now()
-	in.owner.flags.open(in)
-	err := in.openOutput()
-	if err == nil && in.gen.reopens(in.proc) {
-		err = in.open()
-	}
-	var spec worker.Spec
-	if err == nil {
-		spec, err = in.spec()
-	}
-	turn := in.turn
-	in.spawning = true
-	if err != nil {
-		in.owner.async(func() { in.owner.post(func() { in.begun(turn, nil, err) }) })
-		return
-	}
-	limits, scratch, limit, who := in.proc.limits(), in.scratch, in.proc.StartTimeout, in.String()
-	in.owner.starts.enqueue(in.gen.plan.urgency(in.proc), func() (then func()) {
-		w, err := in.owner.startWithin(limit, func(ctx context.Context) (process, error) {
-			spec.Cgroup = in.owner.group(spec, limits)
-			spec.Scratch = in.owner.scratch(scratch, spec.User)
-			spec.Requests = in.owner.pages(spec.Flag, spec.User)
-			return in.owner.os.start(ctx, spec)
-		})
-		in.owner.enter(who)
-		return func() { in.begun(turn, w, err) }
-	})
-}
-
-// startWithin starts a worker, or gives up after the limit: the kernel may take for ever to load a
-// program from a file system that does not answer. What comes of that in the end is killed.
-func (co *core) startWithin(limit time.Duration, start func(context.Context) (process, error)) (process, error) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), limit,
-		fmt.Errorf("its program was not loaded within %s: does the file system that it is on answer?", limit))
-	type result struct {
-		w   process
-		err error
-	}
-	started := make(chan result, 1)
-	go func() {
-		w, err := start(ctx)
-		started <- result{w, err}
-	}()
-	select {
-	case r := <-started:
-		cancel()
-		return r.w, r.err
-	case <-ctx.Done():
-	}
-	go func() {
-		defer cancel()
-		if r := <-started; r.err == nil {
-			if err := r.w.KillAll(); err != nil {
-				co.log.Error("kill a worker that was started too late", zap.Int("pid", r.w.PID()), zap.Error(err))
-			}
-		}
-	}()
-	return nil, context.Cause(ctx)
-}
-
 // group makes the control group of a worker that is about to start. One that cannot be made, or not
 // as it should be, is no reason for a site to be down.
 func (co *core) group(spec worker.Spec, limits cgroup.Limits) string {
@@ -210,19 +145,22 @@ func (co *core) group(spec worker.Spec, limits cgroup.Limits) string {
 }
 
 // begun takes the result of a start.
-func (in *instance) begun(turn int, w process, err error) {
+func (in *instance) begun(turn int, s spawned, err error) {
 	in.spawning = false
+	if s.out != nil {
+		in.readOutput(s.out)
+	}
 	if err != nil {
 		in.reason = in.gen.plan.redactor.Text("could not be started: " + err.Error())
 		in.owner.log.Warn("worker not started", append(in.fields(), zap.String("reason", in.reason))...)
 		in.gone()
 		return
 	}
-	in.w = w
-	in.pid.Store(int64(w.PID()))
+	in.w = s.w
+	in.pid.Store(int64(s.w.PID()))
 	in.owner.journal.dirty = true
 	in.owner.log.Info("worker started", in.fields()...)
-	in.watch(turn, w)
+	in.watch(turn, s.w)
 	switch in.state {
 	case InstanceStopping: // it was told to stop before it was there
 		in.signalStop()

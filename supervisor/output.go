@@ -50,27 +50,18 @@ func (in *instance) pause() {
 	<-in.readEnded
 }
 
-// openOutput makes the pipe that all workers of the instance write to, and reads it until the
-// instance is released. Its path is one that there has never been: the pipe of an earlier worker is
-// removed, by its path, when its last words are read.
-func (in *instance) openOutput() error {
-	if in.out != nil {
-		return nil
-	}
-	return in.readOutput(filepath.Join(
+// outputPlace is where the pipe will be that all workers of the instance write to. Its path is one that
+// there has never been: the pipe of an earlier worker is removed, by its path, when its last words are read.
+func (in *instance) outputPlace() string {
+	return filepath.Join(
 		in.owner.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%s", in.gen.id, in.proc.Name, in.index, rand.Text()),
-	))
+	)
 }
 
-// readOutput opens the pipe at path and reads it until the instance is released.
-func (in *instance) readOutput(path string) error {
-	out, err := in.owner.os.output(path, in.proc.User)
-	if err != nil {
-		return err
-	}
-	in.out, in.outPath = out, path
+// readOutput reads a pipe that has been opened until the instance is released.
+func (in *instance) readOutput(out output) {
+	in.out = out
 	in.read()
-	return nil
 }
 
 // read reads an instance's pipe until it is released or paused.

@@ -50,16 +50,49 @@ func TestASpawnThatHangsDoesNotHoldUpTheStop(t *testing.T) {
 	})
 }
 
+// The pipe that a worker writes to is on the disk of the state directory.
+func TestADiskThatHangsWhenAPipeIsMadeIsAFailedStart(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		hangs := make(chan struct{})
+		w.piping = func() { <-hangs }
+		switched := make(chan *Outcome)
+		go func() { switched <- switchTo(t, s, "r2") }()
+		time.Sleep(time.Second)
+		if st := s.Status(); st.Changing == nil || st.Health != HealthOK {
+			t.Errorf("meanwhile: %+v", st)
+		}
+		out := <-switched
+		want(t, s, out, Aborted, "r1")
+		if !strings.Contains(out.Error, "do the disks of its program and of the state directory answer?") {
+			t.Error(out.Error)
+		}
+		w.piping = nil
+		want(t, s, switchTo(t, s, "r2"), Done, "r2") // nothing is in the way
+		close(hangs)
+		synctest.Wait()
+		if late := w.outputs[len(w.outputs)-1]; !late.isClosed() {
+			t.Error("the pipe that came too late is open")
+		}
+		if n := len(w.processes()); n != 2 {
+			t.Errorf("%d workers were started, want those of the two switches that were done", n)
+		}
+	})
+}
+
 func TestAWorkerThatIsStartedAtTheLastMomentIsKilled(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		var late process
-		_, err := s.startWithin(time.Second, func(ctx context.Context) (process, error) {
+		_, err := s.startWithin(time.Second, func(ctx context.Context) (spawned, error) {
 			<-ctx.Done() // its program was loaded just before that
 			var err error
 			late, err = w.start(context.WithoutCancel(ctx), worker.Spec{Release: "r1", Process: "web"})
-			return late, err
+			return spawned{w: late}, err
 		})
 		synctest.Wait()
 		if p, ok := late.(*fakeProc); err == nil || !ok || p.alive() {
