@@ -196,6 +196,9 @@ func (a *App) Load(cfg load.Config) *load.Run {
 	if cfg.Rate == 0 && cfg.Clients == 0 {
 		cfg.Rate, cfg.Clients = 50, 16 // a request costs the client and Python 2 ms, and many tests run at once
 	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Minute // on a busy machine some answers take longer than 10 s, load's default
+	}
 	r, err := load.Start(cfg)
 	a.must(err)
 	a.T.Cleanup(func() { r.Stop() })

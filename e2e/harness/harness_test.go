@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"superctl/e2e/apps"
 	"superctl/load"
@@ -64,7 +63,7 @@ func TestALeftoverProcessFailsTheTest(t *testing.T) {
 	if len(f.errors) != 1 || !strings.Contains(f.errors[0], "sleep 1000") {
 		t.Errorf("said %q", f.errors)
 	}
-	if !awaitExit(cmd.Process.Pid, 10*time.Second) {
+	if !awaitExit(cmd.Process.Pid, Patience) {
 		t.Error("it is still there")
 	}
 	if err := run.Close(); err != nil {
@@ -173,7 +172,7 @@ func TestEachServerServesTheProject(t *testing.T) {
 			network, address := a.Target()
 			r, err := load.Start(load.Config{
 				Network: network, Address: address, MaxRequests: 24, Clients: 2,
-				Timeout: 30 * time.Second, Shapes: []load.Shape{
+				Timeout: Patience, Shapes: []load.Shape{
 					load.Get("/"), load.Get("/healthz/"), load.Post("/echo", 100_000), load.Stream("/stream", 2<<20),
 					load.Get("/slow?s=0.1"),
 					{

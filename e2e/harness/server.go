@@ -44,9 +44,13 @@ func Uvicorn() Server {
 	return Server{Name: "uvicorn", Command: "uvicorn shop.asgi:application --fd {fd.web}"}
 }
 
-// UvicornWorkers is uvicorn with worker processes.
+// UvicornWorkers is uvicorn with worker processes. By default it kills a worker that does not answer it for 5 s, as
+// on a busy machine one that starts may do.
 func UvicornWorkers() Server {
-	return Server{Name: "uvicorn-workers", Command: "uvicorn shop.asgi:application --fd {fd.web} --workers 2"}
+	return Server{
+		Name:    "uvicorn-workers",
+		Command: "uvicorn shop.asgi:application --fd {fd.web} --workers 2 --timeout-worker-healthcheck 300",
+	}
 }
 
 // GunicornGevent is gunicorn with greenlets.

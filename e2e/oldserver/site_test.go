@@ -230,7 +230,7 @@ func (s *site) load() *load.Run {
 	get.Weight, post.Weight = 20, 20
 	l, err := load.Start(load.Config{
 		Network: s.network(), Address: s.address, Shapes: []load.Shape{get, post, slow},
-		Rate: 400, Clients: 24, FreshClients: 12, KeepAlive: true, MaxDuration: harness.Patience, Timeout: 20 * time.Second,
+		Rate: 400, Clients: 24, FreshClients: 12, KeepAlive: true, MaxDuration: harness.Patience, Timeout: time.Minute,
 	})
 	s.must(err)
 	return l

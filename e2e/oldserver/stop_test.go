@@ -44,13 +44,13 @@ func TestAStoppedServerLosesNoRequest(t *testing.T) {
 		{"gunicorn asgi", gunicorn + "--worker-class asgi bare.asgi:application", false},
 		{"gunicorn uvicorn", gunicorn + "--worker-class uvicorn_worker.UvicornWorker bare.asgi:application", false},
 		{"uvicorn", "uvicorn {uvicorn} bare.asgi:application", false},
-		{"uvicorn workers", "uvicorn {uvicorn} --workers 2 bare.asgi:application", false},
+		{"uvicorn workers", "uvicorn {uvicorn} --workers 2 --timeout-worker-healthcheck 300 bare.asgi:application", false},
 		{"uwsgi", uwsgi, false},
 		{"gunicorn sync unix", gunicorn + "bare.wsgi", true},
 		{"gunicorn gthread unix", gunicorn + "--threads 12 bare.wsgi", true},
 		{"gunicorn asgi unix", gunicorn + "--worker-class asgi bare.asgi:application", true},
 		{"uvicorn unix", "uvicorn {uvicorn} bare.asgi:application", true},
-		{"uvicorn workers unix", "uvicorn {uvicorn} --workers 2 bare.asgi:application", true},
+		{"uvicorn workers unix", "uvicorn {uvicorn} --workers 2 --timeout-worker-healthcheck 300 bare.asgi:application", true},
 		{"uwsgi unix", uwsgi + " --chmod-socket=666", true},
 	} {
 		for i := range repeats() {

@@ -77,7 +77,7 @@ func loadClient() {
 func sendRequests(domain, path string) (usersResult, error) {
 	run, err := load.Start(load.Config{
 		Network: "tcp", Address: "127.0.0.1:80", Host: domain, Rate: 25, Clients: 4,
-		Shapes: []load.Shape{load.Get(path)}, Timeout: 30 * time.Second,
+		Shapes: []load.Shape{load.Get(path)}, Timeout: time.Minute,
 	})
 	if err != nil {
 		return usersResult{}, err

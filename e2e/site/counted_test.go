@@ -140,7 +140,7 @@ func TestEveryAnswerIsCountedAsItsClientGotIt(t *testing.T) {
 		"gunicorn-gevent":  {command: "gunicorn --worker-class gevent counted:wsgi"},
 		"gunicorn-asgi":    {command: "gunicorn --worker-class asgi counted:asgi"},
 		"uvicorn":          {command: "uvicorn counted:asgi"},
-		"uvicorn-workers":  {command: "uvicorn --http h11 --workers 2 counted:asgi"},
+		"uvicorn-workers":  {command: "uvicorn --http h11 --workers 2 --timeout-worker-healthcheck 300 counted:asgi"},
 		"hypercorn":        {command: "hypercorn counted:asgi"},
 		"waitress":         {command: "waitress-serve --threads 4 counted:wsgi"},
 		"cheroot":          {command: "python -m cheroot counted:wsgi"},

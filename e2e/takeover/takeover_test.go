@@ -27,7 +27,7 @@ func kinds() map[string]old {
 		"gunicorn asgi":                     {command: asgi, notify: true},
 		"uwsgi":                             uwsgi,
 		"uvicorn":                           uvicorn,
-		"uvicorn with two workers":          {command: uvicorn.command + " --workers 2"},
+		"uvicorn with two workers":          {command: uvicorn.command + " --workers 2 --timeout-worker-healthcheck 300"},
 		"uvicorn on a unix socket":          old{command: "uvicorn --uds PATH APP.asgi:application"}.on(onUnix),
 	}
 }

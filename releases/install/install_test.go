@@ -214,7 +214,7 @@ func TestABundleThatDoesNotFitIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(t)
-			o.SmokeTime = 20 * time.Second
+			o.SmokeTime = time.Minute
 			if name == "its own check does not end" {
 				o.SmokeTime = 100 * time.Millisecond
 			}

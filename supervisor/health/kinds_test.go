@@ -82,7 +82,7 @@ func TestATCPCheckWaitsUntilTheWorkerAccepts(t *testing.T) {
 }
 
 func TestACommandIsHealthyWhenItExitsWithZero(t *testing.T) {
-	c := Check{Kind: Exec, Command: []string{"celery", "inspect", "ping"}, Timeout: time.Second}
+	c := Check{Kind: Exec, Command: []string{"celery", "inspect", "ping"}, Timeout: time.Minute}
 	run := func(lines []string, err error) func(context.Context, []string, func(string)) error {
 		return func(_ context.Context, argv []string, line func(string)) error {
 			if !slices.Equal(argv, c.Command) {

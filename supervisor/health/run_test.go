@@ -38,8 +38,9 @@ func server(answer string, got chan<- *http.Request) Listener {
 	})
 }
 
+// check has a timeout that a slow machine does not reach: what takes so long takes it in virtual time.
 func check() Check {
-	return Check{Protocol: "http", Path: "/healthz/", Timeout: time.Second}
+	return Check{Protocol: "http", Path: "/healthz/", Timeout: time.Minute}
 }
 
 func TestAnswersAreJudged(t *testing.T) {
@@ -131,7 +132,7 @@ func TestNoAnswerEndsAtTheTimeout(t *testing.T) {
 			go func() { _, _ = io.Copy(io.Discard, peer) }()
 			return client, nil
 		}))
-		if r.OK || r.Reason != "GET /healthz/: no answer within 1s" || time.Since(began) != time.Second {
+		if r.OK || r.Reason != "GET /healthz/: no answer within 1m0s" || time.Since(began) != time.Minute {
 			t.Errorf("%+v after %s", r, time.Since(began))
 		}
 	})
@@ -212,7 +213,7 @@ func TestABodyThatNeverEndsIsNoAnswer(t *testing.T) {
 			}()
 			return client, nil
 		}))
-		const reason = "GET /healthz/: no answer within 1s (it began with 200 OK)"
+		const reason = "GET /healthz/: no answer within 1m0s (it began with 200 OK)"
 		if r.OK || !r.Answered || r.Status != 200 || r.Reason != reason {
 			t.Errorf("%+v", r)
 		}
@@ -225,7 +226,7 @@ func TestAConnectThatHangsEndsAtTheTimeout(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}))
-		if r.OK || r.Answered || r.Reason != "GET /healthz/: no answer within 1s" || r.Took != time.Second {
+		if r.OK || r.Answered || r.Reason != "GET /healthz/: no answer within 1m0s" || r.Took != time.Minute {
 			t.Errorf("%+v", r)
 		}
 	})
