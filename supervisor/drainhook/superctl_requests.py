@@ -109,7 +109,7 @@ class Pages(object):
         try:
             with self.lock:
                 if not self.free:
-                    self.free = self.open(self.rows)
+                    self.free += self.open(self.rows)  # the same list: it is where threads give their rows back
                     self.rows = min(4 * self.rows, 255)
                 row = self.free.pop()
             self.local.back = _Back(self, row)

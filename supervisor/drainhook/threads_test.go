@@ -1,0 +1,22 @@
+package drainhook
+
+import "testing"
+
+// Else a server that starts and ends threads would fill the disk with pages.
+func TestARowIsUsedAgainWhenItsThreadHasEnded(t *testing.T) {
+	t.Parallel()
+	const threads, rounds = 300, 4
+	sum, pages := counted(t, `
+import ask, threading
+together = threading.Barrier(300)
+def run():
+    ask.ask()
+    together.wait()  # all have a row
+for _ in range(4):
+    all = [threading.Thread(target=run) for _ in range(300)]
+    for t in all: t.start()
+    for t in all: t.join()`, "DRAIN_HOOK=python")
+	if sum[0] != threads*rounds || sum[2] != threads*rounds || pages != 5 { // of 1, 4, 16, 64 and 255 rows
+		t.Errorf("started %d, 2xx %d, on %d pages", sum[0], sum[2], pages)
+	}
+}
