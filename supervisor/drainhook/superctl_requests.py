@@ -30,7 +30,7 @@ def open_page(directory, rows, mapped):
     path = os.path.join(directory, "%d-%d" % (os.getpid(), now()))
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        os.posix_fallocate(fd, 0, PAGE * (1 + rows))
+        _allocate(fd, PAGE * (1 + rows))
         with open("/proc/self/stat", "rb") as stat:
             start = int(stat.read().rpartition(b")")[2].split()[19])
         memory = mapped(fd, PAGE * (1 + rows))
@@ -43,6 +43,18 @@ def open_page(directory, rows, mapped):
     cells[1], cells[2], cells[3] = os.getpid(), start, rows
     cells[0] = MAGIC  # last: a reader ignores a page without it
     return cells
+
+
+def _allocate(fd, size):
+    """Gives a new file its size, and its place on the disk."""
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        # The file system cannot do that, as that of NFS: glibc then writes to every block, musl fails.
+        if os.write(fd, bytes(size)) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Pages(object):

@@ -20,3 +20,18 @@ for _ in range(4):
 		t.Errorf("started %d, 2xx %d, on %d pages", sum[0], sum[2], pages)
 	}
 }
+
+// posix_fallocate of musl fails there, that of glibc writes.
+func TestRequestsAreCountedOnAFileSystemThatCannotReserve(t *testing.T) {
+	t.Parallel()
+	inBothParts(t, func(t *testing.T, part string) {
+		sum, pages := counted(t, `
+import ask, errno, os
+def cannot(*args): raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+os.posix_fallocate = cannot
+ask.ask(3)`, part)
+		if sum[0] != 3 || sum[2] != 3 || pages != 1 {
+			t.Errorf("started %d, 2xx %d, on %d pages", sum[0], sum[2], pages)
+		}
+	})
+}
