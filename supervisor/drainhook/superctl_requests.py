@@ -67,11 +67,19 @@ class Pages(object):
         self.complain = complain
         self.mapped = mmap.mmap
         self.kept = []  # mappings are never closed: Python would also close their descriptors, whose numbers may be the application's by then
+        self.opened = []  # the rows of all pages
         self.reset()
-        os.register_at_fork(after_in_child=self.reset)
+        os.register_at_fork(after_in_child=self.forked)
+
+    def forked(self):
+        """Forgets all pages in a child. A request that its parent has begun is the parent's to count: here, its row is released."""
+        for row in self.opened:
+            row.release()
+        self.opened = []
+        self.reset()
 
     def reset(self):
-        """Forgets all pages, also in a child after a fork. The child opens its own at its first request."""
+        """Has the next request open a page: a child opens its own."""
         self.local = _local()
         self.lock = allocate_lock()  # a new one: the parent's may be held by a thread that the child does not have
         self.free = []  # rows that no thread has
@@ -95,25 +103,36 @@ class Pages(object):
         row, began = request
         units = (now() - began) >> 12  # 4.096 us
         kind = status // 100
-        if not 0 < kind < 6:
-            row[BROKEN] += 1
-            return
-        row[kind] += 1
-        octave = units.bit_length() - 5
-        cell = units if octave < 0 else (octave << 4) + (units >> octave)  # linear, then 16 cells an octave
-        row[DURATIONS + (cell if cell < LONGEST else LONGEST)] += 1
+        try:
+            if not 0 < kind < 6:
+                row[BROKEN] += 1
+                return
+            row[kind] += 1
+            octave = units.bit_length() - 5
+            cell = units if octave < 0 else (octave << 4) + (units >> octave)  # linear, then 16 cells an octave
+            row[DURATIONS + (cell if cell < LONGEST else LONGEST)] += 1
+        except ValueError:
+            pass  # the row is the parent's
 
     @staticmethod
     def fail(request, cell):
         """Counts a request without a complete answer. cell is BROKEN or ABORTED."""
-        request[0][cell] += 1
+        try:
+            request[0][cell] += 1
+        except ValueError:
+            pass  # the row is the parent's
 
     def here(self, request):
         """Returns a request for end and fail in the calling thread, where another one may have begun it."""
+        row, began = request
         try:
-            return self.local.row, request[1]
+            row[STARTED]
+        except ValueError:
+            return request  # the row is the parent's
+        try:
+            return self.local.row, began
         except AttributeError:
-            return self.take(), request[1]
+            return self.take(), began
 
     def take(self):
         """Gives the calling thread a row. Where none can be had, what it counts goes nowhere, and the application runs on."""
@@ -135,7 +154,9 @@ class Pages(object):
     def open(self, rows):
         cells = open_page(self.directory, rows, self.mapped)
         self.kept.append(cells)
-        return [cells[CELLS * n : CELLS * (n + 1)] for n in range(1, rows + 1)]
+        opened = [cells[CELLS * n : CELLS * (n + 1)] for n in range(1, rows + 1)]
+        self.opened += opened
+        return opened
 
 
 class _Back(object):

@@ -35,3 +35,36 @@ ask.ask(3)`, part)
 		}
 	})
 }
+
+// The child returns through the server as well, as one that a library has forked may do.
+func TestARequestWhoseAppForksIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	for name, answers := range map[string]string{
+		"both answer":          "await ask.app(dict(scope, status=200), receive, send)",
+		"both leave it broken": "await send({'type': 'http.response.start', 'status': 200, 'headers': []})",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBothParts(t, func(t *testing.T, part string) {
+				sum, _ := counted(t, `
+import ask, asyncio, os
+children = []
+async def app(scope, receive, send):
+    children.append(os.fork())
+    `+answers+`
+ask.c.app = app
+ask.c.load()
+asyncio.run(ask.c.loaded_app({"type": "http", "http_version": "1.1", "path": "/", "headers": []}, None, ask.send))
+if children[0] == 0: os._exit(0)
+assert os.waitpid(children[0], 0)[1] == 0`, part)
+				var ends uint64
+				for _, n := range sum[1:8] {
+					ends += n
+				}
+				if sum[0] != 1 || ends != 1 {
+					t.Errorf("started %d, ended %d: %v", sum[0], ends, sum[1:8])
+				}
+			})
+		})
+	}
+}
