@@ -16,6 +16,15 @@ class Config:
     def load(self):
         self.loaded_app = self.app
 `,
+	"waitress/__init__.py": "",
+	"waitress/task.py": `
+class Task:
+    def service(self):
+        self.status = "200 OK"
+        self.finish()
+    def finish(self): pass
+    def build_response_header(self): pass
+`,
 	"ask.py": `
 import asyncio
 from uvicorn.config import Config

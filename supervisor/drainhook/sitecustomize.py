@@ -158,6 +158,9 @@ def _in_uwsgi():
 def _install(drains, hold, path):
     held, counting, native = [], [], []
 
+    # Threads may import servers at the same time. Each list gets what a thread has made, whole, and all use the first: there is no
+    # lock, which a child could find held after a fork.
+
     def load():
         """Loads what is in C when the first server is patched: a program that is no server needs none of it."""
         nonlocal drains
@@ -169,8 +172,12 @@ def _install(drains, hold, path):
     def counter():
         load()
         if not counting:
-            counting.append(None)  # where the next line fails, it is not tried again
-            counting[0] = _counting(native[0])
+            try:
+                made = _counting(native[0])
+            except Exception:
+                counting.append(None)  # it is not tried again
+                raise
+            counting.append(made)
         return counting[0]
 
     def patched(drain, count):

@@ -21,6 +21,33 @@ for _ in range(4):
 	}
 }
 
+func TestServersThatAreImportedAtOnceAreAllCounted(t *testing.T) {
+	t.Parallel()
+	inBothParts(t, func(t *testing.T, part string) {
+		sum, _ := counted(t, `
+import importlib.util, sys, threading
+make = importlib.util.module_from_spec
+import_other = threading.Thread(target=__import__, args=("waitress.task",))
+def while_it_is_made(spec):
+    if spec.name == "superctl_requests" and import_other.ident is None:
+        import_other.start()
+        import_other.join()
+    return make(spec)
+importlib.util.module_from_spec = while_it_is_made
+import ask
+ask.ask(3)
+from waitress.task import Task
+class Channel: connected = True
+for _ in range(2):
+    task = Task()
+    task.request, task.channel = None, Channel()
+    task.service()`, part)
+		if sum[0] != 5 || sum[2] != 5 {
+			t.Errorf("started %d, 2xx %d: want 3 of uvicorn and 2 of waitress", sum[0], sum[2])
+		}
+	})
+}
+
 // posix_fallocate of musl fails there, that of glibc writes.
 func TestRequestsAreCountedOnAFileSystemThatCannotReserve(t *testing.T) {
 	t.Parallel()
