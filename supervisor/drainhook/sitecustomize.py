@@ -115,6 +115,8 @@ def _native():
         return None
     path = os.path.join(os.path.dirname(__file__), "superctl_native.abi3.so")
     try:
+        if _processor(path) != _processor("/proc/self/exe"):
+            return None
         try:
             return _extension(path)
         except ImportError:  # of /run, which may be mounted so that nothing in it can be executed
@@ -128,6 +130,13 @@ def _native():
                 os.close(fd)
     except Exception:
         return None
+
+
+def _processor(path):
+    """Returns what an ELF file says of its processor. The loader of musl does not look at it, and so would run code of another one."""
+    with open(path, "rb") as file:
+        head = file.read(20)
+    return head[4:6], head[18:]  # 32 or 64 bits, the order of bytes; the machine
 
 
 def _extension(path):
