@@ -177,6 +177,26 @@ func TestAppsThatNeedAttentionAreOnAScreenTooSmallForAll(t *testing.T) {
 	}
 }
 
+func TestTopLeavesColumnsOutOnANarrowTerminal(t *testing.T) {
+	v := topView{rates: map[string]*host.Rates{"": new(host.Rates)}}
+	for i := range 30 {
+		v.apps = append(v.apps, host.Measured{App: host.App{
+			Name: fmt.Sprintf("application-with-a-long-name-%d", i), Running: true, Status: &api.Status{
+				Health:      api.HealthOK,
+				Generations: []api.GenerationStatus{{Release: "2026-11-23-1", State: string(api.Live), MemoryBytes: 478e6}},
+			},
+		}})
+	}
+	lines := v.lines(60)
+	if long := longLines(strings.Join(lines, "\n"), 60); long != nil {
+		t.Errorf("longer than 60 columns: %q", long)
+	}
+	if len(lines) != 3+30 || !strings.HasPrefix(lines[2], "APP ") || !strings.Contains(lines[2], "RELEASE") ||
+		!strings.Contains(lines[2], "STATE") || !strings.Contains(lines[2], "ERRORS") || strings.Contains(lines[2], "P50") {
+		t.Errorf("not a row for each app:\n%s", strings.Join(lines[:min(6, len(lines))], "\n"))
+	}
+}
+
 func TestTopWithoutAppsSaysHowToHaveOne(t *testing.T) {
 	var v topView
 	if text := strings.Join(v.screen(60, 24), " "); !strings.Contains(text, "no apps on this host") || strings.Contains(text, "RELEASE") {

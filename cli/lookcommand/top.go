@@ -199,6 +199,7 @@ func (v *topView) lines(columns int) []string {
 	for i := range v.apps {
 		v.app(&t, &v.apps[i])
 	}
+	t.Fit(b, "P50", "OPEN", "RESTARTS", "MEMORY", "P99")
 	t.Write(b, "")
 	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }

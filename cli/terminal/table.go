@@ -71,18 +71,41 @@ func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 // DropEmpty removes the columns in which all cells are empty or "-". A row with fewer cells than the head
 // keeps its cells.
 func (t *Table) DropEmpty() {
-	whole := func(r []string) bool { return len(r) == len(t.labels) }
+	filled := func(r []string, n int) bool { return t.whole(r) && r[n] != "" && r[n] != "-" }
 	for n := len(t.labels) - 1; n >= 0; n-- {
-		if len(t.rows) == 1 || slices.ContainsFunc(t.rows[1:], func(r []string) bool { return whole(r) && r[n] != "" && r[n] != "-" }) {
-			continue
+		if len(t.rows) > 1 && !slices.ContainsFunc(t.rows[1:], func(r []string) bool { return filled(r, n) }) {
+			t.drop(n)
 		}
-		for i, r := range t.rows {
-			if whole(r) {
-				t.rows[i] = slices.Delete(r, n, n+1)
-			}
-		}
-		t.labels = slices.Delete(slices.Clone(t.labels), n, n+1)
 	}
+}
+
+// Fit removes columns, in the order of their labels, until the table fits the width of w.
+func (t *Table) Fit(w io.Writer, labels ...string) {
+	for _, label := range labels {
+		room := Columns(w)
+		if room == 0 {
+			return
+		}
+		if _, _, fits := t.narrowed(t.widths(), room); fits {
+			return
+		}
+		if n := slices.Index(t.labels, label); n >= 0 {
+			t.drop(n)
+		}
+	}
+}
+
+// whole reports whether a row has all cells.
+func (t *Table) whole(r []string) bool { return len(r) == len(t.labels) }
+
+// drop removes a column from all rows that have all cells.
+func (t *Table) drop(n int) {
+	for i, r := range t.rows {
+		if t.whole(r) {
+			t.rows[i] = slices.Delete(r, n, n+1)
+		}
+	}
+	t.labels = slices.Delete(slices.Clone(t.labels), n, n+1)
 }
 
 // Write writes the rows. To fit the width of a terminal it narrows first the gaps and then the
