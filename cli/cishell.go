@@ -42,9 +42,12 @@ The CI system then runs, for example:
 			if err != nil {
 				return err
 			}
-			words, err := ciCommand(os.Getenv(originalCommand))
+			original := os.Getenv(originalCommand)
+			words, err := ciCommand(original)
 			if err != nil {
-				return &commandline.UsageError{Err: fmt.Errorf("ci-shell: %w", err)}
+				asJSON := slices.Contains(strings.Fields(original), "--json")
+				commandline.Explain(c.Stdout, c.Stderr, fmt.Errorf("ci-shell: %w", err), api.ExitUsage, asJSON)
+				return &commandline.ExitError{Code: api.ExitUsage}
 			}
 			args := append([]string{"superctl", "--config", path}, words...)
 			if code := Main(args, cc.App.Reader, terminal.Raw(c.Stdout), terminal.Raw(c.Stderr)); code != api.ExitDone {
