@@ -105,6 +105,10 @@ test-hook: deps ## every server with all of the drain hook in Python too, and 10
 	SUPERCTL_HOOK_SEEDS=100000 tools/test -run 'TestPythonAndC' $(ARGS) ./supervisor/drainhook
 	SUPERCTL_HOOK_PARTS=all tools/test -timeout 60m -run 'IsCounted|AreCounted|TheDrainHookChangesOnly' $(ARGS) ./e2e/site
 
+.PHONY: test-pythons
+test-pythons: deps ## the drain hook and its counting on a free-threaded CPython and on one with musl, which it builds once
+	@tools/test-pythons $(ARGS)
+
 .PHONY: deps
 deps: ## install what tests, demo and benchmarks need in addition to Go
 	@scripts/deps >/dev/null

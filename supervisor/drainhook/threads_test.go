@@ -1,6 +1,23 @@
 package drainhook
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
+
+// A module that does not say that it needs no lock gives one back to a free-threaded Python.
+func TestOnlyAFreeThreadedPythonDoesWithoutTheCPartAndStaysFree(t *testing.T) {
+	t.Parallel()
+	out, said, code := python{files: countedServer, env: []string{"SUPERCTL_REQUESTS=" + t.TempDir()}, program: `
+import ask, gc, sys, sysconfig
+ask.ask()
+(counting,) = [o for o in gc.get_objects() if type(o).__name__ == "Counting"]
+free = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+print(free == (counting.native is None), free == (not getattr(sys, "_is_gil_enabled", lambda: True)()))`}.run(t, true)
+	if strings.TrimSpace(out) != "True True" || said != "" || code != 0 {
+		t.Errorf("exit code %d\n%s%s", code, out, said)
+	}
+}
 
 // Else a server that starts and ends threads would fill the disk with pages.
 func TestARowIsUsedAgainWhenItsThreadHasEnded(t *testing.T) {
