@@ -274,6 +274,7 @@ func hostile(t testing.TB) map[string]struct {
 		"no zstd": {
 			[]byte("PK\x03\x04 a zip file, perhaps a wheel"), "not compressed with zstd",
 		},
+		"a short text": {[]byte("x\n"), "not compressed with zstd"},
 		"no tar": {
 			compressed(t, bytes.Repeat([]byte("text "), 400)), "contains no tar archive",
 		},

@@ -2,12 +2,14 @@ package bundle
 
 import (
 	"archive/tar"
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -22,10 +24,19 @@ type Visitor struct {
 	Member func(m Member, content io.Reader) error
 }
 
+// magic begins a frame of zstd (RFC 8878, 3.1.1).
+const magic = "\x28\xb5\x2f\xfd"
+
+var errNoZstd = errors.New("not a bundle: it is not compressed with zstd")
+
 // Read reads a whole bundle, with memory for a window and a manifest. Any contradiction to the
 // manifest is an error.
 func Read(r io.Reader, v Visitor) (*Manifest, error) {
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+	begins := bufio.NewReaderSize(r, len(magic))
+	if first, _ := begins.Peek(len(magic)); !strings.HasPrefix(magic, string(first)) { // fewer bytes are left to the reader
+		return nil, errNoZstd
+	}
+	z, err := zstd.NewReader(begins, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(window),
 		zstd.WithDecoderMaxMemory(math.MaxInt64)) // limits the whole stream; the window is the limit that matters
 	if err != nil {
@@ -76,7 +87,7 @@ func (in *reader) explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fmt.Errorf("the bundle is cut short, at %s: fetch it again", in.at)
 	case errors.Is(err, zstd.ErrMagicMismatch):
-		return errors.New("not a bundle: it is not compressed with zstd")
+		return errNoZstd
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return fmt.Errorf("the bundle needs more than %d MB of memory to read", window>>20)
 	case errors.Is(err, zstd.ErrCRCMismatch):
