@@ -202,15 +202,17 @@ func (m *sim) noteReverted(s *Supervisor) {
 	}
 }
 
-// forgetUnwrittenReverts forgets, when a daemon dies, what it took back while the disk refused to note it:
-// for the next one such a generation is live.
+// forgetUnwrittenReverts forgets, when a daemon ends, what it took back and could not note: the disk
+// refused that, or was still writing. For the next one such a generation is live, until it has taken it
+// back once more.
 func (m *sim) forgetUnwrittenReverts() {
 	st, ok := m.savedState()
-	if !ok || !m.disk.behind() {
+	if !ok {
 		return
 	}
 	for i := range st.Generations {
-		if g := &st.Generations[i]; g.State == Live {
+		g := &st.Generations[i]
+		if g.State == Live && (m.disk.behind() || time.Since(m.reverted[g.ID]) <= m.fileTakes()+simMoment) {
 			delete(m.reverted, g.ID)
 		}
 	}

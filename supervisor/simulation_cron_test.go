@@ -201,7 +201,6 @@ func (d *simDaemon) tellCron(o Outcome) {
 
 // checkCommand is called when a scheduled command starts.
 func (m *sim) checkCommand(c *simCommand) {
-	const moment = 5 * time.Millisecond // between what a daemon decides and what it does
 	cs := &m.commands
 	if c.due != "" && cs.dues[c.due] {
 		m.violate("%s runs a second time", c)
@@ -212,15 +211,14 @@ func (m *sim) checkCommand(c *simCommand) {
 		m.violate("%s runs beside %d others", c, others)
 	}
 	for _, hook := range cs.running("before") {
-		if time.Since(hook.began) > moment {
+		if time.Since(hook.began) > simMoment {
 			m.violate("%s begins during a migration to %s", c, hook.release)
 		}
 	}
-	if !cs.heldAt.IsZero() && time.Since(cs.heldAt) > moment {
+	if !cs.heldAt.IsZero() && time.Since(cs.heldAt) > simMoment {
 		m.violate("%s begins while connections are held", c)
 	}
-	file := 2*time.Duration(m.sc.Site.SlowDisk)*time.Millisecond + moment
-	if live, ok := cs.lives[c.release]; !ok || time.Since(live) > file {
+	if live, ok := cs.lives[c.release]; !ok || time.Since(live) > m.fileTakes()+simMoment {
 		m.violate("%s begins, and that is not live", c)
 	}
 }

@@ -322,6 +322,7 @@ func (d *simDaemon) run() {
 			close(d.died)
 			d.m.logf("daemon %d ends", d.n)
 			d.m.commands.diedAt = time.Now()
+			d.m.forgetUnwrittenReverts()
 			d.checkLeft("has ended")
 			for _, fd := range slices.Sorted(maps.Keys(d.fds)) {
 				d.drop(fd)

@@ -162,8 +162,7 @@ func (m *sim) lost(c *simConn, why string) {
 		(time.Since(c.socket.deserted) < time.Second || len(c.socket.holders) == 0) {
 		return // its worker has just ended, or it is held, so that the daemon alone had the queue, and no store keeps it
 	}
-	// The gate turns when the file says so: after a write that is in progress, and one of its own.
-	file := 2 * time.Duration(m.sc.Site.SlowDisk) * time.Millisecond
+	file := m.fileTakes() // the gate turns when the file says so
 	if p := m.proves(a, nil); p != nil && (c.socket != nil || file == 0 || time.Since(p.provedAt) > file) {
 		m.violate("connection %d to %s is lost: %s; and %s serves", c.id, a.address, why, p)
 	}

@@ -103,6 +103,15 @@ type simDisk struct {
 // behind reports whether the newest state file could not be written.
 func (k *simDisk) behind() bool { return !k.began.IsZero() }
 
+// simMoment is the longest time between what a daemon decides and what it does.
+const simMoment = 5 * time.Millisecond
+
+// fileTakes is how long the state file may be behind what the daemon knows: a write that is in
+// progress, and one of its own.
+func (m *sim) fileTakes() time.Duration {
+	return 2 * time.Duration(m.sc.Site.SlowDisk) * time.Millisecond
+}
+
 var errSimDisk = []error{syscall.ENOSPC, syscall.EIO}
 
 // mount puts the file where a daemon that starts reads it.
