@@ -67,6 +67,7 @@ func (b *book) ask(ctx context.Context) (now []byte, whole func() []byte) {
 			r = new(record)
 		}
 		known[a.Control] = r
+		r.call(&a.App)
 		r.add(at, a)
 	}
 	b.records = known

@@ -25,6 +25,7 @@ const (
 
 // record is what is kept of one app.
 type record struct {
+	name    string // that the daemon gave last; "" = none has answered
 	rates   host.Rates
 	lines   []*line // oldest first
 	marks   []mark  // oldest first
@@ -68,6 +69,16 @@ type mark struct {
 	Release  string `json:"release"`
 	Reverted bool   `json:"reverted,omitempty"` // they went back to it
 	observed bool   // seen from here, and not told by the history
+}
+
+// call has an app keep its name while its daemon does not answer: without a config in /etc/superctl there
+// is only the name of the socket then, and the page would show another app.
+func (r *record) call(a *host.App) {
+	if a.Status != nil {
+		r.name = a.Name
+	} else if r.name != "" {
+		a.Name = r.name
+	}
 }
 
 // add adds what the daemon of the app has said.

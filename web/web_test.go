@@ -329,6 +329,19 @@ func TestAReleaseThatHadConnectionsForAMomentIsShownAfterItsEnd(t *testing.T) {
 	}
 }
 
+func TestAnAppKeepsItsNameWhileItsDaemonDoesNotAnswer(t *testing.T) {
+	app := host.Measured{App: host.App{Name: "shop", Control: "/run/user/1000/main.sock", Status: &api.Status{}}}
+	b := newBook(Source{
+		Measure: func(context.Context) ([]host.Measured, error) { return []host.Measured{app}, nil },
+		History: func(context.Context, *host.App) ([]api.PastChange, error) { return nil, nil },
+	})
+	b.ask(t.Context())
+	app.Name, app.Status, app.Error = "main", nil, "the daemon does not answer within 5s"
+	if event, _ := b.ask(t.Context()); !strings.Contains(string(event), `"name":"shop"`) {
+		t.Errorf("%s", event)
+	}
+}
+
 func TestAHistoryThatCannotBeReadSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shop{began: time.Now()}
