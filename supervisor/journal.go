@@ -204,15 +204,15 @@ func (j *journal) snapshot() state {
 
 // addUnfinished adds the change in progress, the generation that it goes to, and what it comes
 // from. An adoption that has not begun to finish the change of an earlier daemon leaves that as it
-// is, for the daemon after this one, and so does one that finishes a revert: what it was going back
-// from stays what it was.
+// is, for the daemon after this one. So does one that finishes a revert, or takes back a roll: what it
+// was going back from stays what it was.
 func (j *journal) addUnfinished(st *state) {
 	c, was := j.owner.change, j.interrupted
 	if c == nil {
 		return
 	}
 	begun := c.stepName != beforeSteps && c.stepName != stepAdopt
-	if c.req.Kind == start && was.Change != nil && (!begun || was.Change.Step == stepRevert) {
+	if c.req.Kind == start && was.Change != nil && (!begun || was.Change.Step == stepRevert || j.owner.rolling != nil) {
 		st.Change, st.Target, st.From = was.Change, was.Target, was.From
 		st.WasPrevious, st.WasPreviousSince = was.WasPrevious, was.WasPreviousSince
 		return
