@@ -211,8 +211,9 @@ func (j *journal) addUnfinished(st *state) {
 	if c == nil {
 		return
 	}
-	begun := c.stepName != beforeSteps && c.stepName != stepAdopt
-	if c.req.Kind == start && was.Change != nil && (!begun || was.Change.Step == stepRevert || j.owner.rolling != nil) {
+	asItWas := was.Change != nil && was.Change.Step == stepRevert ||
+		slices.Contains([]string{beforeSteps, stepAdopt, stepComeBack}, c.stepName)
+	if c.req.Kind == start && was.Change != nil && asItWas {
 		st.Change, st.Target, st.From = was.Change, was.Target, was.From
 		st.WasPrevious, st.WasPreviousSince = was.WasPrevious, was.WasPreviousSince
 		return
