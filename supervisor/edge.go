@@ -57,7 +57,8 @@ type process interface {
 
 // output is what a worker writes; *worker.Output is the real one.
 type output interface {
-	Run(ctx context.Context, line func(worker.Line)) error
+	OnLine(line func(worker.Line))
+	Run(ctx context.Context) error
 	Drain() error
 	Descriptor(f func(fd int) error) error
 	Close() error

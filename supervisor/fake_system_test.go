@@ -252,18 +252,6 @@ func (f *fakeSystem) output(path string, _ *worker.Credential) (output, error) {
 	return realOutput{pipe, out}, err
 }
 
-// realOutput is a pipe of the kernel's, which is used as the fake says.
-type realOutput struct {
-	*worker.Output
-	fake *fakeOutput
-}
-
-func (o realOutput) Run(ctx context.Context, line func(worker.Line)) error {
-	return errors.Join(o.fake.Run(ctx, func(worker.Line) {}), o.Output.Run(ctx, line))
-}
-
-func (o realOutput) Close() error { return errors.Join(o.fake.Close(), o.Output.Close()) }
-
 // piped reports whether an earlier daemon, perhaps with another state directory, has opened the
 // pipe.
 func (w *world) piped(path string) bool {
@@ -398,76 +386,6 @@ func (w *world) processes() []*fakeProc {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.procs)
-}
-
-// fakeOutput is a pipe of which every reader reads one line. It cannot be used once it is closed.
-type fakeOutput struct {
-	w     *world
-	path  string
-	fd    int
-	place pipePlace
-
-	mu      sync.Mutex
-	reading bool
-	closed  bool
-}
-
-func (o *fakeOutput) isClosed() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.closed
-}
-
-// usable fails the test when the pipe is closed.
-func (o *fakeOutput) usable(what string) error {
-	if o.isClosed() {
-		return o.w.wrong("%s: the pipe %s is closed", what, o.path)
-	}
-	return nil
-}
-
-func (o *fakeOutput) Run(ctx context.Context, line func(worker.Line)) error {
-	if err := o.usable("Run"); err != nil {
-		return err
-	}
-	if o.reads(true) {
-		return o.w.wrong("Run: the pipe %s is read already", o.path)
-	}
-	defer o.reads(false)
-	line(worker.Line{Text: []byte("hello from " + o.path)})
-	<-ctx.Done()
-	return nil
-}
-
-// reads notes whether it is read, and returns whether it was.
-func (o *fakeOutput) reads(now bool) (before bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	before, o.reading = o.reading, now
-	return before
-}
-
-// Drain may come after Close: the instance lets go of its pipe while its worker's end is looked at.
-func (o *fakeOutput) Drain() error { return nil }
-
-func (o *fakeOutput) Close() error {
-	if err := o.usable("Close"); err != nil {
-		return err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.reading {
-		return o.w.wrong("Close: the pipe %s is being read", o.path)
-	}
-	o.closed = true
-	return nil
-}
-
-func (o *fakeOutput) Descriptor(f func(int) error) error {
-	if err := o.usable("Descriptor"); err != nil {
-		return err
-	}
-	return f(o.fd)
 }
 
 // Signal takes the signal that the worker handles, and the stop signal of every process of the

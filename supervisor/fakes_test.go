@@ -126,7 +126,7 @@ func TestFakesRefuseWhatCannotBe(t *testing.T) {
 		"output: read when it is closed": func(c scene) {
 			out, _ := c.sys.output(path(c, "g2.web.7."+rand.Text()), nil)
 			_ = out.Close()
-			_ = out.Run(ctx, func(worker.Line) {})
+			_ = out.Run(ctx)
 		},
 		"output: handed on when it is closed": func(c scene) {
 			out, _ := c.sys.output(path(c, "g2.web.7."+rand.Text()), nil)
@@ -137,7 +137,16 @@ func TestFakesRefuseWhatCannotBe(t *testing.T) {
 			out, _ := c.sys.output(path(c, "g2.web.7."+rand.Text()), nil)
 			ctx, cancel := context.WithCancel(ctx)
 			cancel()
-			_ = out.Run(ctx, func(worker.Line) { _ = out.Run(ctx, func(worker.Line) {}) })
+			out.OnLine(func(worker.Line) { _ = out.Run(ctx) })
+			_ = out.Run(ctx)
+		},
+		"output: read for nobody": func(c scene) {
+			out, _ := c.sys.output(path(c, "g2.web.7."+rand.Text()), nil)
+			_ = out.Run(ctx)
+		},
+		"output: last words for nobody": func(c scene) {
+			out, _ := c.sys.output(path(c, "g2.web.7."+rand.Text()), nil)
+			_ = out.Drain()
 		},
 	}
 	virtual(t, func(t *testing.T, w *world) {

@@ -72,16 +72,17 @@ func (in *instance) read() {
 	out := in.out
 	from := LogLine{Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: in.proc.Name, Instance: in.index}
 	tail, secrets := in.tail, in.gen.plan.redactor
+	// Before the goroutine: its worker may have ended, and its last words are asked for first.
+	out.OnLine(func(l worker.Line) {
+		text := secrets.Logged(string(l.Text))
+		tail.Add([]byte(text))
+		line := from
+		line.Time, line.PID, line.Text = time.Now(), int(in.pid.Load()), text
+		in.owner.book.add(line)
+	})
 	in.owner.async(func() {
 		defer close(ended)
-		err := out.Run(ctx, func(l worker.Line) {
-			text := secrets.Logged(string(l.Text))
-			tail.Add([]byte(text))
-			line := from
-			line.Time, line.PID, line.Text = time.Now(), int(in.pid.Load()), text
-			in.owner.book.add(line)
-		})
-		if err != nil {
+		if err := out.Run(ctx); err != nil {
 			in.owner.log.Error(
 				"read worker output", zap.String("process", from.Process), zap.Int("generation", from.Generation),
 				zap.Error(err),

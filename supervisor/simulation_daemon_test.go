@@ -346,7 +346,7 @@ func (d *simDaemon) openOutput(path string, _ *worker.Credential) (output, error
 	if !d.edge("output " + place) {
 		return nil, errSimDead
 	}
-	return simOutput{d}, nil
+	return &simOutput{d: d}, nil
 }
 
 func (d *simDaemon) fault(point string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -419,14 +420,36 @@ func (d *simDaemon) runHook(ctx context.Context, c worker.Command, line func(str
 	return nil
 }
 
-// simOutput is the pipe of a worker.
-type simOutput struct{ d *simDaemon }
+// simOutput is the pipe of a worker. Its line is handed to whoever reads it first.
+type simOutput struct {
+	d    *simDaemon
+	mu   sync.Mutex
+	line func(worker.Line)
+}
 
-func (o simOutput) Run(ctx context.Context, line func(worker.Line)) error {
-	line(worker.Line{Text: []byte("hello")})
+func (o *simOutput) OnLine(line func(worker.Line)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.line = line
+}
+
+func (o *simOutput) Run(ctx context.Context) error {
+	if err := o.Drain(); err != nil {
+		return err
+	}
 	<-ctx.Done()
 	return nil
 }
-func (simOutput) Drain() error                         { return nil }
-func (simOutput) Close() error                         { return nil }
-func (o simOutput) Descriptor(f func(int) error) error { return f(o.d.open("a pipe")) }
+
+func (o *simOutput) Drain() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.line == nil {
+		return errors.New("nobody is handed the lines")
+	}
+	o.line(worker.Line{Text: []byte("hello")})
+	return nil
+}
+
+func (o *simOutput) Close() error                       { return nil }
+func (o *simOutput) Descriptor(f func(int) error) error { return f(o.d.open("a pipe")) }

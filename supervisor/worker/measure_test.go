@@ -38,7 +38,7 @@ func TestAWorkerIsMeasuredWithAllThatItHasStarted(t *testing.T) {
 			<-w.Done()
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		if err := out.Run(ctx, func(l Line) {
+		out.OnLine(func(l Line) {
 			pid, err := strconv.Atoi(string(l.Text))
 			if err != nil {
 				t.Error(err)
@@ -46,7 +46,8 @@ func TestAWorkerIsMeasuredWithAllThatItHasStarted(t *testing.T) {
 			if want[i] = append(want[i], pid); len(want[i]) == 4 {
 				cancel()
 			}
-		}); err != nil {
+		})
+		if err := out.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if err := out.Close(); err != nil {

@@ -45,11 +45,12 @@ func TestMemoryThatProcessesOfAWorkerShareCountsOnce(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if err := out.Run(ctx, func(l Line) {
+	out.OnLine(func(l Line) {
 		if strings.Contains(string(l.Text), "ready") {
 			cancel()
 		}
-	}); err != nil {
+	})
+	if err := out.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	list := []Measured{w}

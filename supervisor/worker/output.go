@@ -32,7 +32,7 @@ type Output struct {
 	file *os.File
 
 	mu    sync.Mutex // guards what is below, and is held while lines are handed on
-	split splitter
+	split splitter   // without OnLine, nothing is read
 }
 
 // buffers are for reading: every output has none of its own, since of a thousand workers only a few
@@ -60,15 +60,20 @@ func OpenOutput(path string, user *Credential) (*Output, error) {
 	}
 	// Above fs.pipe-user-pages-soft an ordinary user gets less: then it is less.
 	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize)
-	return &Output{path: path, file: os.NewFile(uintptr(fd), path), split: splitter{emit: func(Line) {}}}, nil
+	return &Output{path: path, file: os.NewFile(uintptr(fd), path)}, nil
+}
+
+// OnLine says who is handed the lines. Until then they stay in the pipe. line must be quick: the worker waits
+// for it when the pipe is full.
+func (o *Output) OnLine(line func(Line)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.split.emit = line
 }
 
 // Run hands on line after line until ctx ends, and then what is there without waiting for more. It
-// may be called again. line must be quick: the worker waits for it when the pipe is full.
-func (o *Output) Run(ctx context.Context, line func(Line)) error {
-	o.mu.Lock()
-	o.split.emit = line
-	o.mu.Unlock()
+// may be called again.
+func (o *Output) Run(ctx context.Context) error {
 	raw, err := o.file.SyscallConn()
 	if err == nil {
 		err = o.file.SetReadDeadline(time.Time{})
@@ -89,7 +94,7 @@ func (o *Output) Run(ctx context.Context, line func(Line)) error {
 }
 
 // Drain hands on what has been written until now, the beginning of a last line too. It may be
-// called while Run runs: after the end of a worker its last words are there when Drain returns.
+// called before Run and while it runs: after the end of a worker its last words are there when Drain returns.
 func (o *Output) Drain() error {
 	raw, err := o.file.SyscallConn()
 	if err != nil {
@@ -108,6 +113,9 @@ func (o *Output) Drain() error {
 func (o *Output) read(fd int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.split.emit == nil {
+		return
+	}
 	buf := buffers.Get().(*[lineSize]byte) // by its New
 	defer buffers.Put(buf)
 	for {

@@ -47,7 +47,8 @@ func runScript(t *testing.T, spec Spec, script string) (*Worker, []string) {
 	var lines []string
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := out.Run(ctx, func(l Line) { lines = append(lines, string(l.Text)) }); err != nil {
+	out.OnLine(func(l Line) { lines = append(lines, string(l.Text)) })
+	if err := out.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if err := out.Close(); err != nil {
@@ -166,7 +167,8 @@ func TestNothingSurvivesKillAll(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancel(context.Background())
-			if err := out.Run(ctx, func(Line) { cancel() }); err != nil {
+			out.OnLine(func(Line) { cancel() })
+			if err := out.Run(ctx); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.KillAll(); err != nil {
@@ -197,63 +199,6 @@ func TestAPidThatIsSomebodyElsesIsNotAdopted(t *testing.T) {
 	}
 	if w.PID() != os.Getppid() {
 		t.Error(w.PID())
-	}
-}
-
-func TestAWorkerThatWritesWhileNoDaemonReadsLosesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out")
-	out, err := OpenOutput(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fifo, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer fifo.Close()
-	if err := out.file.Close(); err != nil { // as a crash does, which leaves the path
-		t.Fatal(err)
-	}
-	if _, err := fifo.WriteString("one\ntwo\n"); err != nil {
-		t.Fatal(err)
-	}
-	next, err := OpenOutput(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer next.Close()
-	var lines []string
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := next.Run(ctx, func(l Line) { lines = append(lines, string(l.Text)) }); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(lines, []string{"one", "two"}) {
-		t.Errorf("%q", lines)
-	}
-}
-
-// An upgrade tells by it that a worker has just ended.
-func TestADescriptorThatIsClosedSaysSo(t *testing.T) {
-	out, err := OpenOutput(filepath.Join(t.TempDir(), "out"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Descriptor(func(int) error { return nil }); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("%v, want %v", err, os.ErrClosed)
-	}
-}
-
-func TestALineOfAnyLengthAndEncodingArrives(t *testing.T) {
-	_, lines := runScript(
-		t, Spec{Env: []string{"PATH=/bin:/usr/bin"}},
-		`printf 'a\377b\r\n'; head -c 200000 /dev/zero | tr '\0' x; echo; printf end`,
-	)
-	if lines[0] != "a\xffb" || lines[len(lines)-1] != "end" || len(strings.Join(lines[1:len(lines)-1], "")) != 200000 {
-		t.Errorf("%d lines, the first %q", len(lines), lines[0])
 	}
 }
 
